@@ -1,0 +1,218 @@
+"""What recording predictions costs serving: off, on, and on while the monitor is down, side by side.
+
+    python benchmarks/records.py [--rounds 8] [--requests 80] [--rate 60] [--seed 1] [--json]
+
+Three TorchServes of one version run at the same time. In every round each gets a block of requests at a fixed rate,
+in an order drawn anew, so that what else the machine does falls on all three alike; one request at a time, so that
+one stall of the machine is one slow answer. Ratios come with a bootstrap over rounds; the CPU time of each server,
+which hardly depends on what else runs, stands beside the quantiles. The model is hardly trained and so unsure of
+nearly everything: as many pictures are sent as the recorder's rate allows, which a good model comes nowhere near.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from puzzlenet.dataset import open_dataset
+from puzzlenet.fit import TrainConfig
+from puzzlenet.generate import Order, generate
+from puzzlenet.package import package
+from puzzlenet.train import train
+from tests.integration.test_torchserve import Server, start, stop
+
+ROOT = Path(__file__).resolve().parents[1]
+Floats = NDArray[np.float64]
+ARMS = ("off", "on", "down")
+BAR = 1.02
+
+
+@dataclass
+class Arm:
+    """One server and what was measured of it: milliseconds by round, CPU seconds of its processes."""
+
+    name: str
+    server: Server
+    rounds: list[Floats] = field(default_factory=list)
+    cpu: float = 0.0
+
+    def quantile(self, q: float, picked: NDArray[np.int64] | None = None) -> float:
+        """Over all requests, or over those of the picked rounds."""
+        chosen = range(len(self.rounds)) if picked is None else picked
+        return float(np.quantile(np.concatenate([self.rounds[index] for index in chosen]), q))
+
+
+def block(server: Server, bodies: list[bytes], rate: float) -> Floats:
+    """Send the requests at the rate, or as fast as they are answered, and return the milliseconds of each."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    took = np.empty(len(bodies))
+    begin = time.perf_counter()
+    for index, body in enumerate(bodies):
+        time.sleep(max(0.0, begin + index / rate - time.perf_counter()))
+        sent = time.perf_counter()
+        connection.request("POST", "/v2/models/puzzlenet/infer", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 200, f"{answer.status} from {server.port}"
+        took[index] = 1e3 * (time.perf_counter() - sent)
+    connection.close()
+    return took
+
+
+def requests(pieces: list[bytes], count: int, name: str) -> list[bytes]:
+    """So many requests, each with an id of its own."""
+    bodies = []
+    for index in range(count):
+        data = [base64.b64encode(pieces[index % len(pieces)]).decode()]
+        tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": data}
+        bodies.append(json.dumps({"id": f"{name}-{index}", "inputs": [tensor]}).encode())
+    return bodies
+
+
+def server_cpu(server: Server) -> float:
+    """CPU seconds so far of everything below the server: Java, the worker with the network, the thread beside it."""
+    parents, seconds = {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        pid = int(path.parent.name)
+        parents[pid] = int(fields[1])
+        seconds[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    below = {server.process.pid}
+    for _ in range(3):
+        below |= {pid for pid, parent in parents.items() if parent in below}
+    return sum(seconds[pid] for pid in below)
+
+
+def make_version(folder: Path) -> tuple[Path, list[bytes]]:
+    """A version of the real size, hardly trained: how long an answer takes does not depend on what it says."""
+    generate(Order(profile="line-1", count=60, seed=5, format="mixed"), folder / "pieces")
+    train(open_dataset(folder / "pieces"), folder / "run", TrainConfig(epochs=1))
+    package(folder / "run", folder / "version")
+    return folder / "version", [path.read_bytes() for path in sorted((folder / "pieces").glob("*/*.*"))]
+
+
+@contextmanager
+def servers(version: Path, folder: Path) -> Iterator[list[Arm]]:
+    """The three servers, ready."""
+    with ExitStack() as stack:
+        ports = [_free_port() for _ in range(2)]
+        receiver = subprocess.Popen([sys.executable, "-m", "tests.receiver", str(ports[0])], cwd=ROOT)
+        stack.callback(receiver.wait)
+        stack.callback(receiver.terminate)
+        urls = {"off": "", "on": f"http://127.0.0.1:{ports[0]}", "down": f"http://127.0.0.1:{ports[1]}"}
+        arms = []
+        for name in ARMS:
+            os.environ["PUZZLE_MONITOR_URL"] = urls[name]
+            server = start(version, folder / name)
+            stack.callback(stop, server)
+            arms.append(Arm(name, server))
+        yield arms
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def measure(arms: list[Arm], pieces: list[bytes], rounds: int, count: int, rate: float, seed: int) -> None:
+    """Fill the arms."""
+    rng = np.random.default_rng(seed)
+    for arm in arms:
+        block(arm.server, requests(pieces, count, "warm"), rate)
+    for number in range(rounds):
+        for index in rng.permutation(len(arms)):
+            arm = arms[index]
+            before = server_cpu(arm.server)
+            arm.rounds.append(block(arm.server, requests(pieces, count, f"{arm.name}-{number}"), rate))
+            # What a block leaves to the thread beside it belongs to that block and must not fall on the next.
+            time.sleep(1.2)
+            arm.cpu += server_cpu(arm.server) - before
+
+
+def ratio(arm: Arm, base: Arm, q: float, seed: int) -> tuple[float, float, float]:
+    """Quantile over that of the base, and the 95 % interval of a bootstrap over rounds."""
+    rng = np.random.default_rng(seed)
+    rounds = len(arm.rounds)
+    drawn = rng.integers(0, rounds, size=(500, rounds))
+    ratios = [arm.quantile(q, picked) / base.quantile(q, picked) for picked in drawn]
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    return arm.quantile(q) / base.quantile(q), float(low), float(high)
+
+
+def report(arms: list[Arm], seed: int) -> dict[str, dict[str, float]]:
+    """Print the table, and return it."""
+    base, found = arms[0], {}
+    print(f"{'':6}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}   {'p50 against off':>22}   {'p99 against off':>22}")
+    for arm in arms:
+        answered = sum(len(one) for one in arm.rounds)
+        middle, tail = ratio(arm, base, 0.5, seed), ratio(arm, base, 0.99, seed)
+        found[arm.name] = {
+            "requests": answered,
+            "p50_ms": arm.quantile(0.5),
+            "p99_ms": arm.quantile(0.99),
+            "cpu_ms": 1e3 * arm.cpu / answered,
+            "p50_ratio": middle[0],
+            "p99_ratio": tail[0],
+            "p99_ratio_low": tail[1],
+            "p99_ratio_high": tail[2],
+        }
+        row = found[arm.name]
+        print(
+            f"{arm.name:6}{row['p50_ms']:9.2f}{row['p99_ms']:9.2f}{row['cpu_ms']:9.2f}   "
+            + "   ".join(f"{one:8.3f} ({low:.3f}–{high:.3f})" for one, low, high in (middle, tail))
+        )
+    for name in ARMS[1:]:
+        low, high = found[name]["p99_ratio_low"], found[name]["p99_ratio_high"]
+        verdict = "within" if high <= BAR else "over" if low > BAR else "too noisy to tell from"
+        print(f"{name}: p99 is {verdict} the bar of {BAR:g} times that of off")
+    return found
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--requests", type=int, default=80, help="in each block")
+    parser.add_argument("--rate", type=float, default=60.0, help="requests a second")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON as well")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="records-") as name:
+        folder = Path(name)
+        version, pieces = make_version(folder)
+        with servers(version, folder) as arms:
+            started = time.monotonic()
+            measure(arms, pieces, options.rounds, options.requests, options.rate, options.seed)
+            load = os.getloadavg()[0]
+            print(
+                f"{options.rounds} rounds of {options.requests} requests to each, {options.rate:g} a second, "
+                f"{time.monotonic() - started:.0f} s, load {load:.1f} on {os.cpu_count()} cores"
+            )
+            found = report(arms, options.seed)
+    if options.json:
+        print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""The command line. Commands import what they need when they run, so that --help does not wait for torch."""
+
+from puzzlenet.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,32 @@
+"""The errors that a user can cause, and nothing else.
+
+PuzzleNetError          shown as one sentence, exit code 2; anything else is a bug and keeps its traceback
+├── BadDataError        a data set, a folder or a file in it
+│   └── BadImageError   one image; also raised by the server, where it becomes a 4xx answer
+├── BadVersionError     a packaged version that is not what its digest says
+└── RegistryError       the object store: unreachable, denied, missing
+"""
+
+
+class PuzzleNetError(Exception):
+    """Wrong input or environment. The message names the file or field and the fix."""
+
+
+class BadDataError(PuzzleNetError):
+    """A data set that cannot be used as it is."""
+
+
+class BadImageError(BadDataError):
+    """One image that is refused. ``status`` is the HTTP status a server answers with."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class BadVersionError(PuzzleNetError):
+    """A packaged version whose files do not hash to its digest, or whose parts are missing."""
+
+
+class RegistryError(PuzzleNetError):
+    """The registry cannot be reached, refuses the credentials, or lacks what was asked for."""

@@ -1,0 +1,180 @@
+"""Training: from a data set to a run folder.
+
+A run folder holds ``model.safetensors``, ``config.json`` and ``training.json`` (how it was made and how well it
+did), and appears under its name only when it is whole.
+"""
+
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from puzzlenet.config import Architecture, ModelConfig
+from puzzlenet.dataset import Dataset, Symmetries, require_every_class
+from puzzlenet.errors import PuzzleNetError
+from puzzlenet.files import new_folder, pretty_json
+from puzzlenet.fit import Clock, Epoch, Split, TrainConfig, fit, logits_of
+from puzzlenet.metrics import Scores, fit_temperature, score, softmax
+from puzzlenet.network import PuzzleNet, normalise, on_device
+from puzzlenet.weights import save_weights
+
+Triple = tuple[float, float, float]
+_WHITEN = 1000  # pictures that the first layer is whitened on
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trained:
+    """What a run produced. ``seconds`` is the training loop alone."""
+
+    config: ModelConfig
+    validation: Scores
+    epochs: int
+    best_epoch: int
+    seconds: float
+    parameters: int
+
+
+def train(
+    dataset: Dataset,
+    target: Path,
+    config: TrainConfig,
+    *,
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
+    on_load: Callable[[int, int], None] | None = None,
+    clock: Clock = time.monotonic,
+) -> Trained:
+    """Train on a data set and write a run folder. Raises BadDataError for unusable data, before anything is written."""
+    require_every_class(dataset, at_least=4)
+    device = pick_device(config.device)
+    _prepare_torch(config, device)
+    symmetries: Symmetries = dataset.symmetries if config.symmetries == "auto" else config.symmetries
+    with new_folder(target) as work:
+        pixels = dataset.pixels(config.image_size, on_load)
+        split = _split(pixels, dataset.labels(), config, device)
+        mean, std = _channel_statistics(split.train_x)
+        model_config = ModelConfig(
+            architecture=Architecture(width=config.width, blocks=config.blocks),
+            classes=dataset.classes,
+            image_size=config.image_size,
+            symmetries=symmetries,
+            mean=mean,
+            std=std,
+        )
+        network = on_device(PuzzleNet(model_config.architecture, len(dataset.classes)), device)
+        network.whiten(normalise(split.train_x[:_WHITEN], model_config.mean, model_config.std))
+        started = clock()
+        best, epochs = fit(network, split, model_config, config, on_epoch=on_epoch, clock=clock)
+        network.load_state_dict(best.state)
+        trained = _finish(network, split, model_config, epochs, best.epoch, clock() - started)
+        save_weights(network, work / "model.safetensors")
+        (work / "config.json").write_bytes(trained.config.to_json())
+        (work / "training.json").write_bytes(pretty_json(_record(dataset, config, trained)))
+    return trained
+
+
+def pick_device(wanted: str) -> torch.device:
+    """``auto`` takes a GPU when there is one. Raises PuzzleNetError for a device that is not there."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise PuzzleNetError("--device cuda: this machine offers no CUDA device; use --device cpu")
+    if wanted not in ("cpu", "cuda"):
+        raise PuzzleNetError(f"--device {wanted}: choose auto, cpu or cuda")
+    return torch.device(wanted)
+
+
+def _finish(
+    network: PuzzleNet, split: Split, model: ModelConfig, epochs: int, best_epoch: int, seconds: float
+) -> Trained:
+    """Fit the temperature on the held-out share and judge the final model on it."""
+    logits: NDArray[np.float64] = logits_of(network, split.val_x, model).double().cpu().numpy()
+    labels: NDArray[np.int64] = split.val_y.cpu().numpy()
+    temperature = fit_temperature(logits, labels)
+    return Trained(
+        config=model.model_copy(update={"temperature": temperature}),
+        validation=score(softmax(logits, temperature), labels, model.classes),
+        epochs=epochs,
+        best_epoch=best_epoch,
+        seconds=seconds,
+        parameters=network.parameter_count(),
+    )
+
+
+def _split(pixels: NDArray[np.uint8], labels: NDArray[np.int64], config: TrainConfig, device: torch.device) -> Split:
+    """Hold out the same share of every class, at least one image, by the seed."""
+    rng = np.random.default_rng(config.seed)
+    held = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        held[members[: max(1, round(config.validation * len(members)))]] = True
+    x, y = torch.from_numpy(pixels), torch.from_numpy(labels)
+    keep = torch.from_numpy(held)
+    return Split(
+        train_x=x[~keep].to(device), train_y=y[~keep].to(device), val_x=x[keep].to(device), val_y=y[keep].to(device)
+    )
+
+
+def _channel_statistics(pixels: Tensor) -> tuple[Triple, Triple]:
+    flat = pixels.reshape(-1, 3).double() / 255.0
+    mean, std = flat.mean(0).tolist(), flat.std(0).clamp(min=0.02).tolist()
+    return (
+        (round(mean[0], 5), round(mean[1], 5), round(mean[2], 5)),
+        (round(std[0], 5), round(std[1], 5), round(std[2], 5)),
+    )
+
+
+def _prepare_torch(config: TrainConfig, device: torch.device) -> None:
+    torch.manual_seed(config.seed)
+    if device.type == "cpu":
+        torch.set_num_threads(config.threads)
+    else:
+        torch.backends.cudnn.benchmark = True
+
+
+def _record(dataset: Dataset, config: TrainConfig, trained: Trained) -> dict[str, Any]:
+    """``training.json``: enough to make the model again, and how it did when it was made."""
+    info = dataset.info
+    return {
+        "schema": 1,
+        "dataset": {
+            "digest": dataset.digest(),
+            "counts": dataset.counts(),
+            "profile": info.profile if info else None,
+            "seed": info.seed if info else None,
+        },
+        "parameters": asdict(config),
+        "validation": trained.validation.to_dict(),
+        "epochs": trained.epochs,
+        "best_epoch": trained.best_epoch,
+        "network_parameters": trained.parameters,
+        "seconds": round(trained.seconds, 1),
+        "code": {"commit": code_commit(), "image": os.environ.get("PUZZLENET_IMAGE")},
+        "packages": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+    }
+
+
+def code_commit() -> str | None:
+    """The commit this code is from: PUZZLENET_COMMIT in an image, git in a checkout, None elsewhere."""
+    if commit := os.environ.get("PUZZLENET_COMMIT"):
+        return commit
+    try:
+        out = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return out.stdout.strip()

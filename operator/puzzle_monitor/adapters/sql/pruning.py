@@ -1,0 +1,59 @@
+"""Deleting what is old, a little at a time, so that nobody who writes waits for long. Counts stay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
+
+from puzzle_monitor.adapters.sql.tables import feedback, predictions, series
+from puzzle_monitor.core.stored import Pruned
+
+_P, _F = predictions.c, feedback.c
+
+
+def old(connection: Connection, cutoff: int, limit: int) -> Sequence[tuple[int, str, str | None]]:
+    """Some predictions from before the cutoff: seq, id, digest of its image."""
+    found: list[tuple[int, str, str | None]] = []
+    for number in connection.execute(select(series.c.id)).scalars().all():
+        columns = select(_P.seq, _P.id, _P.image_digest)
+        statement = columns.where(_P.series_id == number, _P.at < cutoff).limit(limit - len(found))
+        found += [(seq, one, digest) for seq, one, digest in connection.execute(statement)]
+        if len(found) >= limit:
+            break
+    return found
+
+
+def count(connection: Connection, cutoff: int) -> Pruned:
+    """How much would go."""
+    rows = func.count()
+    gone = select(rows, func.count(_P.image_digest)).where(_P.at < cutoff)
+    there, images = connection.execute(gone).one()
+    theirs = select(_P.id).where(_P.at < cutoff)
+    labels = connection.execute(
+        select(rows).select_from(feedback).where(_F.prediction_id.in_(theirs) | _orphan(cutoff))
+    ).scalar_one()
+    idle = connection.execute(select(rows).select_from(series).where(series.c.seen < cutoff)).scalar_one()
+    return Pruned(there, labels, images, idle)
+
+
+def remove(connection: Connection, seqs: Sequence[int]) -> Pruned:
+    """Delete these predictions and their labels."""
+    ids = select(_P.id).where(_P.seq.in_(seqs))
+    images = connection.execute(select(func.count(_P.image_digest)).where(_P.seq.in_(seqs))).scalar_one()
+    labels = connection.execute(delete(feedback).where(_F.prediction_id.in_(ids))).rowcount
+    gone = connection.execute(delete(predictions).where(_P.seq.in_(seqs))).rowcount
+    return Pruned(gone, labels, images)
+
+
+def remove_leftovers(connection: Connection, cutoff: int, limit: int) -> Pruned:
+    """Delete some labels whose prediction never came, and the series of which nothing is left."""
+    waiting = select(_F.seq).where(_orphan(cutoff)).limit(limit)
+    labels = connection.execute(delete(feedback).where(_F.seq.in_(waiting))).rowcount
+    used = exists().where(_P.series_id == series.c.id)
+    idle = connection.execute(delete(series).where(series.c.seen < cutoff, ~used)).rowcount
+    return Pruned(feedback=labels, series=idle)
+
+
+def _orphan(cutoff: int) -> ColumnElement[bool]:
+    return (_F.received < cutoff) & ~exists().where(_P.id == _F.prediction_id)

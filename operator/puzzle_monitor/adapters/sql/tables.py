@@ -1,0 +1,112 @@
+"""The tables. `migrations/` makes them; a test compares the two.
+
+Times are microseconds since 1970 in UTC, in SQL: `to_timestamp(at / 1e6)` or `datetime(at / 1000000, 'unixepoch')`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+# SQLite counts rows by itself only in a column of type INTEGER.
+_SEQ = BigInteger().with_variant(Integer, "sqlite")
+
+series = Table(
+    "series",
+    metadata,
+    Column("id", _SEQ, Identity(), primary_key=True),
+    Column("namespace", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("line", Text, nullable=False),
+    Column("revision", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("classes", Text, nullable=False),
+    Column("seen", BigInteger, nullable=False),
+    UniqueConstraint("namespace", "model", "line", "revision", "version", name="uq_series"),
+)
+
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("seq", _SEQ, Identity(), primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("at", BigInteger, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("series_id", BigInteger, ForeignKey("series.id"), nullable=False),
+    Column("label", Text, nullable=False),
+    Column("confidence", Double, nullable=False),
+    Column("probabilities", Text, nullable=False),
+    Column("image", Text, nullable=False),
+    Column("embedding", LargeBinary),
+    Column("image_digest", Text),
+    Column("first_truth", Text),
+    Column("truth", Text),
+    Column("truth_at", BigInteger),
+    Column("truth_by", Text),
+)
+Index("ix_predictions_series_at", predictions.c.series_id, predictions.c.at, predictions.c.seq)
+# Covers the confusion matrix of a window, and the export.
+Index(
+    "ix_predictions_labelled",
+    predictions.c.series_id,
+    predictions.c.at,
+    predictions.c.seq,
+    predictions.c.label,
+    predictions.c.truth,
+    sqlite_where=predictions.c.truth.is_not(None),
+    postgresql_where=predictions.c.truth.is_not(None),
+)
+
+# No foreign key to predictions: a label may come first.
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("seq", _SEQ, Identity(), primary_key=True),
+    Column("prediction_id", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("note", Text),
+    UniqueConstraint("prediction_id", "who", "at", "label", name="uq_feedback"),
+)
+
+# Counts outlive the rows that they count: pruning does not touch them.
+histogram = Table(
+    "histogram",
+    metadata,
+    Column("series_id", BigInteger, ForeignKey("series.id", ondelete="CASCADE"), primary_key=True),
+    Column("label", Text, primary_key=True),
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    Column("n", BigInteger, nullable=False),
+    Column("total", Double, nullable=False),
+)
+confusion = Table(
+    "confusion",
+    metadata,
+    Column("series_id", BigInteger, ForeignKey("series.id", ondelete="CASCADE"), primary_key=True),
+    Column("label", Text, primary_key=True),
+    Column("truth", Text, primary_key=True),
+    Column("first", BigInteger, nullable=False),
+    Column("latest", BigInteger, nullable=False),
+)

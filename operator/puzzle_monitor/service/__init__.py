@@ -1,0 +1,1 @@
+"""What the monitor does, whoever asks: store in groups, answer, watch the counts, forget what is old."""

@@ -1,0 +1,1 @@
+"""One external system to a file: the Kubernetes API, Prometheus, the registry."""

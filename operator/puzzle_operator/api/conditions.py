@@ -1,0 +1,159 @@
+"""The closed sets of words that status and events speak: phases, verdicts, condition types, reasons.
+
+Scripts and alerts match on them, so they are enums here and nowhere else; a new one is a change of the
+interface.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """Where a model stands. `docs/architecture.md` draws how they follow each other."""
+
+    PENDING = "Pending"
+    """Nothing serves yet, and something is missing that only a person can add."""
+    DEPLOYING = "Deploying"
+    """The first version starts; there is no champion to compare it with."""
+    STABLE = "Stable"
+    """The champion has all traffic."""
+    STARTING = "Starting"
+    """A challenger starts, without traffic."""
+    CANARY = "Canary"
+    """The challenger has the weight of a step."""
+    BAKING = "Baking"
+    """Promoted: the challenger has all traffic but the 1 % that keeps the champion warm."""
+    PROMOTING = "Promoting"
+    """The bake is over; the challenger takes the last per cent and becomes the champion."""
+    ROLLING_BACK = "RollingBack"
+    """The challenger's traffic goes to 0."""
+    RESTORING = "Restoring"
+    """The challenger has no traffic; the champion's manifest is put back, which frees its pods."""
+    ROLLED_BACK = "RolledBack"
+    """The champion has all traffic; the version that the spec names is quarantined."""
+
+
+class Verdict(StrEnum):
+    """What the evidence allows."""
+
+    PASS = "Pass"  # noqa: S105 - a verdict, not a password
+    FAIL = "Fail"
+    HOLD = "Hold"
+    UNKNOWN = "Unknown"
+
+
+class Outcome(StrEnum):
+    """How a rollout ended."""
+
+    PROMOTED = "Promoted"
+    ROLLED_BACK = "RolledBack"
+    SUPERSEDED = "Superseded"
+    ABORTED = "Aborted"
+    INTERRUPTED = "Interrupted"
+
+
+class ConditionType(StrEnum):
+    """Conditions, each with observedGeneration, for `kubectl wait --for=condition=…`."""
+
+    READY = "Ready"
+    PROGRESSING = "Progressing"
+    CANARY_HEALTHY = "CanaryHealthy"
+    METRICS_AVAILABLE = "MetricsAvailable"
+    ROLLED_BACK = "RolledBack"
+
+
+class Reason(StrEnum):
+    """Reasons of conditions, events and the status itself."""
+
+    # Nothing moves, and that is well.
+    SERVING = "Serving"
+    DEPLOYED = "Deployed"
+    NO_ROLLOUT = "NoRollout"
+    # A rollout moves.
+    DEPLOYING = "Deploying"
+    STARTING = "ChallengerStarting"
+    CANARY_STARTED = "CanaryStarted"
+    STEP_ADVANCED = "StepAdvanced"
+    STEPS_EDITED = "StepsEdited"
+    AT_STEP = "AtStep"
+    WAITING_FOR_WEIGHT = "WaitingForWeight"
+    PROMOTED = "Promoted"
+    BAKING = "Baking"
+    BAKE_COMPLETED = "BakeCompleted"
+    PROMOTING = "Promoting"
+    NEW_CHAMPION = "NewChampion"
+    ROLLING_BACK = "RollingBack"
+    RESTORING = "Restoring"
+    RESTORED = "Restored"
+    TRAFFIC_WITHDRAWN = "TrafficWithdrawn"
+    # Why it waits.
+    HELD_LOW_EVIDENCE = "HeldLowEvidence"
+    HELD_METRICS_STALE = "HeldMetricsStale"
+    METRICS_RESUMED = "MetricsResumed"
+    PAUSED = "Paused"
+    RESUMED = "Resumed"
+    INCONCLUSIVE = "Inconclusive"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    APPROVED = "Approved"
+    APPROVAL_IGNORED = "ApprovalIgnored"
+    # Why it ended.
+    ROLLED_BACK = "RolledBack"
+    SUPERSEDED = "Superseded"
+    ABORTED = "Aborted"
+    GUARD_RESTARTS = "GuardRestarts"
+    GUARD_ERROR_RATE = "GuardErrorRate"
+    GUARD_UNREADY = "GuardUnready"
+    EVIDENCE_AGAINST = "EvidenceAgainst"
+    PROGRESS_DEADLINE = "ProgressDeadlineExceeded"
+    # What is in the way.
+    QUARANTINED = "Quarantined"
+    RETRIED = "Retried"
+    VERSION_NOT_FOUND = "VersionNotFound"
+    REGISTRY_UNAVAILABLE = "RegistryUnavailable"
+    SECRET_MISSING = "SecretMissing"  # noqa: S105 - a reason, not a password
+    SECRET_INVALID = "SecretInvalid"  # noqa: S105
+    KSERVE_MISSING = "KServeMissing"
+    REJECTED = "Rejected"
+    NOT_READY = "NotReady"
+    # Metrics.
+    METRICS_FOUND = "MetricsFound"
+    METRICS_UNAVAILABLE = "MetricsUnavailable"
+    METRIC_ABSENT = "MetricAbsent"
+    NOT_CHECKED = "NotChecked"
+    # Verdicts in conditions.
+    HEALTHY = "Healthy"
+    FAILING = "Failing"
+    # Repairs.
+    DRIFT_CORRECTED = "DriftCorrected"
+    RECREATED = "Recreated"
+    TRAFFIC_HEALED = "TrafficHealed"
+    ADOPTED = "Adopted"
+    STATUS_REPAIRED = "StatusRepaired"
+    INVALID_SPEC = "InvalidSpec"
+
+
+# Events that ask for attention; everything else is Normal.
+WARNINGS = frozenset(
+    {
+        Reason.ROLLED_BACK,
+        Reason.HELD_METRICS_STALE,
+        Reason.INCONCLUSIVE,
+        Reason.APPROVAL_IGNORED,
+        Reason.QUARANTINED,
+        Reason.VERSION_NOT_FOUND,
+        Reason.REGISTRY_UNAVAILABLE,
+        Reason.SECRET_MISSING,
+        Reason.SECRET_INVALID,
+        Reason.KSERVE_MISSING,
+        Reason.REJECTED,
+        Reason.METRIC_ABSENT,
+        Reason.METRICS_UNAVAILABLE,
+        Reason.PROGRESS_DEADLINE,
+        Reason.DRIFT_CORRECTED,
+        Reason.RECREATED,
+        Reason.TRAFFIC_HEALED,
+        Reason.STATUS_REPAIRED,
+        Reason.INVALID_SPEC,
+    }
+)

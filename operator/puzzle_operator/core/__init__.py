@@ -1,0 +1,1 @@
+"""Decisions: pure functions over one frozen snapshot of the world. No input, no output, no clock."""

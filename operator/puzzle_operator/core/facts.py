@@ -1,0 +1,165 @@
+"""One snapshot of the world, taken before anything is decided and frozen from then on.
+
+What could not be read is a value too (`Missing`, `Absence`): an outage of Prometheus must neither look like a
+bad canary nor stop a guard that does not need Prometheus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from puzzle_operator.api.resource import PuzzleModel
+from puzzle_operator.api.status import Applied
+
+
+class MissingKind(StrEnum):
+    """Why a metric has no value."""
+
+    UNAVAILABLE = "unavailable"
+    """The source did not answer, or answered with old values: nobody knows."""
+    ABSENT = "absent"
+    """The source answered, and has no such series: the query or the set-up is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A metric without a value, and why."""
+
+    kind: MissingKind
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """One pair of counters: all requests of a pod (or revision) and the bad ones among them, since its
+    start."""
+
+    series: str
+    revision: str
+    total: float
+    bad: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one metric showed at one moment, over all revisions of a model.
+
+    `scraped` are the revisions whose source is known to be read: a scraped revision without a counter is
+    idle.
+    """
+
+    counters: tuple[Counter, ...]
+    scraped: frozenset[str]
+    at: datetime
+    note: str = ""
+    histograms: Mapping[str, tuple[tuple[float, int], ...]] = field(default_factory=dict)
+    """Latency metrics: requests at or below each upper bound in seconds, by revision. For display."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A Knative revision of the model's predictor."""
+
+    name: str
+    version: str
+    """Digest; empty when the revision does not say."""
+    generation: int
+    """Generation of the configuration that made it: a higher one is newer."""
+    ready: bool
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A predictor pod."""
+
+    name: str
+    revision: str
+    ready: bool
+    restarts: int = 0
+    waiting: str = ""
+    """Reason of a waiting container, such as CrashLoopBackOff."""
+    message: str = ""
+    started: datetime | None = None
+    """When its counters began at 0: the start of queue-proxy, which keeps them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One entry of the traffic that KServe shows."""
+
+    revision: str
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The InferenceService as it is."""
+
+    uid: str
+    generation: int
+    observed: bool
+    """Whether KServe has seen the latest write."""
+    ready: bool
+    latest_created: str = ""
+    latest_ready: str = ""
+    latest_rolled_out: str = ""
+    traffic: tuple[Share, ...] = ()
+    revisions: tuple[Revision, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    message: str = ""
+    foreign: bool = False
+    """An object of this name that the operator did not make."""
+    labels_intact: bool = True
+    """Whether the labels and the owner that we set are still there; their loss does not change the generation."""
+
+    def is_as_left(self, applied: Applied) -> bool:
+        """Whether nobody has written to it, or replaced it, since we did."""
+        same = self.uid == applied.uid and self.generation == applied.generation
+        return same and self.labels_intact
+
+
+class Absence(StrEnum):
+    """Why there is no InferenceService."""
+
+    NONE = "none"
+    """There is no such object."""
+    NO_API = "no API"
+    """The cluster does not know InferenceServices: KServe is not installed."""
+
+
+class VersionState(StrEnum):
+    """What the registry says about the wanted version."""
+
+    FOUND = "found"
+    NOT_FOUND = "not found"
+    UNREACHABLE = "unreachable"
+    SECRET_MISSING = "secret missing"  # noqa: S105
+    SECRET_INVALID = "secret invalid"  # noqa: S105
+    NOT_ASKED = "not asked"
+
+
+@dataclass(frozen=True, slots=True)
+class VersionCheck:
+    """The registry's answer about one version."""
+
+    version: str
+    state: VersionState
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that a decision may depend on."""
+
+    model: PuzzleModel
+    now: datetime
+    service: Service | Absence
+    check: VersionCheck
+    readings: Mapping[str, Reading | Missing] = field(default_factory=dict)
+    """By name of the metric in the spec."""
+    guard: Reading | Missing = Missing(MissingKind.UNAVAILABLE, "not read")
+    """Responses and errors of every revision, whatever the metrics of the spec."""

@@ -1,0 +1,81 @@
+"""Settings of the operator: environment variables, read once at start and frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from puzzle_operator.api.base import parse_duration
+
+
+class SettingsError(ValueError):
+    """An environment variable makes no sense; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Intervals in seconds. Each field is the environment variable PUZZLE_<NAME>."""
+
+    prometheus_url: str = "http://prometheus.monitoring:9090"
+    """Where request metrics are read."""
+    watch_namespaces: tuple[str, ...] = ()
+    """Namespaces of models, separated by commas; empty: all."""
+    operator_class: str = ""
+    """Acts only on models whose annotation puzzlenet.dev/operator-class says this; empty: on those without one."""
+    log_level: str = "info"
+    """debug, info, warning or error."""
+    metrics_port: int = 9100
+    """Port of the operator's own Prometheus metrics; 0: none."""
+    probe_port: int = 8080
+    """Port of the liveness probe /healthz; 0: none."""
+    moving_interval: float = 1.0
+    """Between passes while KServe moves something."""
+    blocked_interval: float = 15.0
+    """Between passes while something is missing."""
+    resting_interval: float = 60.0
+    """Between passes while nothing goes on."""
+    api_timeout: float = 10.0
+    """For one call of the Kubernetes API."""
+    prometheus_timeout: float = 5.0
+    """For one query."""
+    prometheus_window: float = 2.0
+    """For which one answer of Prometheus serves all models."""
+    prometheus_stale_after: float = 60.0
+    """After which a scrape counts as an outage."""
+    queue_proxy_job: str = ".*queue-proxy.*"
+    """Regular expression of the scrape jobs that read queue-proxy."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read PUZZLE_* variables; empty ones count as unset.
+
+        Raises:
+            SettingsError: naming the variable.
+        """
+        values: dict[str, object] = {}
+        for item in fields(cls):
+            name = f"PUZZLE_{item.name.upper()}"
+            text = environment.get(name, "").strip()
+            if text:
+                values[item.name] = _value(name, text, item.default)
+        settings = cls(**values)  # type: ignore[arg-type]
+        if settings.log_level not in {"debug", "info", "warning", "error"}:
+            raise SettingsError(f"PUZZLE_LOG_LEVEL is {settings.log_level!r}: debug, info, warning or error")
+        if not settings.prometheus_url.startswith(("http://", "https://")):
+            raise SettingsError(f"PUZZLE_PROMETHEUS_URL is {settings.prometheus_url!r}: http://… or https://…")
+        return settings
+
+
+def _value(name: str, text: str, default: object) -> object:
+    try:
+        if isinstance(default, tuple):
+            return tuple(part.strip() for part in text.split(",") if part.strip())
+        if isinstance(default, float):
+            seconds = parse_duration(text).total_seconds() if text[-1].isalpha() else float(text)
+            if seconds <= 0:
+                raise ValueError
+            return seconds
+        return int(text) if isinstance(default, int) else text
+    except ValueError as exc:
+        kind = "a number of seconds above 0, or such as 10s" if isinstance(default, float) else "a whole number"
+        raise SettingsError(f"{name} is {text!r}: it must be {kind}") from exc

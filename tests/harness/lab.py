@@ -1,0 +1,178 @@
+"""Versions for the demo and the end-to-end tests: trained, packaged and pushed with the commands that users have.
+
+Two good versions and two that are really bad, none of them by a switch in the serving code:
+
+- `modest`: trained on few pieces; the champion at the start.
+- `good`: trained on more of them, for longer.
+- `mislabelled`: trained on pieces half of which carry a wrong label, as after a careless shift.
+- `png-only`: the weights of `good`, packaged by somebody who forgot that some of the line's cameras send JPEG.
+
+What was trained is kept in the state folder under a key over the code and the recipe, so it is trained once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.harness.settings import REPOSITORY, Settings, from_environment
+
+# Files of the model package that neither data nor weights depend on; a change there needs no new training.
+_SERVING_ONLY = {"serve.py", "supervisor.py", "handler.py", "registry.py", "protocol.py", "package.py", "manifest.py"}
+_SERVING_FOLDERS = {"cli", "records"}
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A packaged version in the registry."""
+
+    key: str
+    what: str
+    digest: str
+
+    @property
+    def short(self) -> str:
+        return self.digest.removeprefix("sha256:")[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a version is made: options of `puzzlenet generate`, `train` and `package`."""
+
+    what: str
+    run: str
+    data: tuple[str, ...] = ()
+    train: tuple[str, ...] = ()
+    package: tuple[str, ...] = ()
+
+
+RECIPES = {
+    "modest": Recipe(
+        "trained on 1,200 pieces",
+        run="modest",
+        data=("--count", "1200", "--seed", "11"),
+        train=("--epochs", "10", "--seed", "1"),
+    ),
+    "good": Recipe(
+        "trained on 3,000 pieces",
+        run="good",
+        data=("--count", "3000", "--seed", "12"),
+        train=("--epochs", "14", "--seed", "2"),
+    ),
+    "mislabelled": Recipe(
+        "trained on 800 pieces, half of them with a wrong label",
+        run="mislabelled",
+        data=("--count", "800", "--seed", "13", "--corrupt-labels", "0.5"),
+        train=("--epochs", "5", "--seed", "3"),
+    ),
+    "png-only": Recipe(
+        "the weights of the good one, packaged to accept PNG only", run="good", package=("--accept", "png")
+    ),
+}
+# What the line photographs: one third of its cameras send JPEG.
+TRAFFIC = ("--profile", "line-1", "--count", "600", "--seed", "99", "--format", "mixed")
+
+
+class Lab:
+    """Makes and remembers versions. Every command's output is shown, as training takes minutes."""
+
+    def __init__(self, settings: Settings):
+        self._settings = settings
+        self._folder = settings.lab / _key()
+
+    def versions(self) -> dict[str, Version]:
+        """All versions by name, packaged and in the registry."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._drop_other_keys()
+        made = {key: self._version(key, recipe) for key, recipe in RECIPES.items()}
+        for version in made.values():
+            print(f"  {version.key:12s} {version.short}  {version.what}", flush=True)
+        return made
+
+    def line_pieces(self, line: str) -> Path:
+        """Folder of the pieces that the line's cameras send; made from a seed that no training uses."""
+        return self._once(f"pieces-{line}", lambda out: self._puzzlenet("generate", str(out), *TRAFFIC))
+
+    def _version(self, key: str, recipe: Recipe) -> Version:
+        run = self._run_folder(recipe.run)
+        evaluation = self._evaluation(recipe.run, run)
+        out = self._folder / f"version-{key}"
+        shutil.rmtree(out, ignore_errors=True)
+        options = ("--evaluation", str(evaluation), *recipe.package)
+        self._puzzlenet("package", str(run), str(out), *options, quiet=True)
+        endpoint = ("--endpoint", self._settings.s3_endpoint, "--insecure")
+        digest = self._puzzlenet("registry", "push", str(out), *endpoint, quiet=True).split()[-1]
+        return Version(key, f"{recipe.what}; {_accuracy(evaluation):.1%} on pieces it has not seen", digest)
+
+    def _run_folder(self, name: str) -> Path:
+        recipe = RECIPES[name]
+        data = self._once(
+            f"data-{name}",
+            lambda out: self._puzzlenet("generate", str(out), "--profile", "line-1", *recipe.data, "--workers", "2"),
+        )
+        return self._once(
+            f"run-{name}", lambda out: self._puzzlenet("train", str(data), str(out), *recipe.train, "--threads", "2")
+        )
+
+    def _evaluation(self, name: str, run: Path) -> Path:
+        unseen = self.line_pieces("line-1")
+        return self._once(
+            f"evaluation-{name}.json",
+            lambda out: self._puzzlenet("evaluate", str(run), str(unseen), "--out", str(out), quiet=True),
+        )
+
+    def _once(self, name: str, make: Callable[[Path], object]) -> Path:
+        """The file or folder `name`, made when it is not there; a half-made one is never taken for a whole one."""
+        done = self._folder / name
+        if not done.exists():
+            start = time.monotonic()
+            partial = self._folder / f"{Path(name).stem}.partial{Path(name).suffix}"
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.unlink(missing_ok=True)
+            make(partial)
+            partial.rename(done)
+            print(f"  {name}: {time.monotonic() - start:.0f} s", flush=True)
+        return done
+
+    def _puzzlenet(self, *words: str, quiet: bool = False) -> str:
+        """Run the command; what it prints is shown unless quiet, and returned when quiet."""
+        keys = {
+            "AWS_ACCESS_KEY_ID": self._settings.s3_access_key,
+            "AWS_SECRET_ACCESS_KEY": self._settings.s3_secret_key,
+        }
+        command = [str(Path(sys.executable).parent / "puzzlenet"), *words]
+        done = subprocess.run(
+            command, env={**os.environ, **keys}, text=True, stdout=subprocess.PIPE if quiet else None, check=False
+        )
+        if done.returncode != 0:
+            raise SystemExit(f"`{' '.join(['puzzlenet', *words])}` failed with exit code {done.returncode}")
+        return done.stdout or ""
+
+    def _drop_other_keys(self) -> None:
+        for old in self._settings.lab.iterdir():
+            if old != self._folder:
+                shutil.rmtree(old, ignore_errors=True)
+
+
+def _accuracy(evaluation: Path) -> float:
+    return float(json.loads(evaluation.read_text())["accuracy"])
+
+
+def _key() -> str:
+    digest = hashlib.sha256(repr(sorted(RECIPES.items())).encode() + repr(TRAFFIC).encode())
+    for path in sorted((REPOSITORY / "model" / "puzzlenet").rglob("*.py")):
+        if path.name not in _SERVING_ONLY and not _SERVING_FOLDERS & set(path.parts):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    Lab(from_environment()).versions()

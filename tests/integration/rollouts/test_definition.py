@@ -1,0 +1,232 @@
+"""The real API server takes good manifests, fills in what they leave out, and refuses bad ones with a sentence."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from kubernetes.client.exceptions import ApiException
+
+from puzzle_operator.api.base import JsonObject
+from tests.builders import V1
+from tests.harness.models import GROUP, PLURAL, VERSION, Namespace
+
+GOOD: JsonObject = {
+    "apiVersion": f"{GROUP}/{VERSION}",
+    "kind": "PuzzleModel",
+    "metadata": {"name": "line-9"},
+    "spec": {"line": "line-9", "model": {"version": V1}},
+}
+METRIC = {"name": "errors", "type": "ErrorRate"}
+
+
+def submit(space: Namespace, manifest: JsonObject) -> JsonObject:
+    """A dry run on the server: everything but storing it."""
+    found: Any = space.custom.create_namespaced_custom_object(
+        GROUP, VERSION, space.name, PLURAL, manifest, dry_run="All", field_validation="Strict"
+    )
+    return dict(found)
+
+
+def with_spec(**spec: Any) -> JsonObject:
+    manifest = copy.deepcopy(GOOD)
+    manifest["spec"].update(spec)
+    return manifest
+
+
+def with_canary(**canary: Any) -> JsonObject:
+    return with_spec(canary=canary)
+
+
+def with_metric(**metric: Any) -> JsonObject:
+    return with_canary(analysis={"metrics": [{**METRIC, **metric}]})
+
+
+def named(name: str) -> JsonObject:
+    return {**copy.deepcopy(GOOD), "metadata": {"name": name}}
+
+
+BAD: dict[str, tuple[JsonObject, str]] = {
+    "no spec": ({k: v for k, v in GOOD.items() if k != "spec"}, "spec: Required value"),
+    "no version": (with_spec(model={}), "spec.model.version: Required value"),
+    "no line": ({**copy.deepcopy(GOOD), "spec": {"model": {"version": V1}}}, "spec.line: Required value"),
+    "a tag in place of a digest": (
+        with_spec(model={"version": "latest"}),
+        "spec.model.version must be a digest: sha256: and 64 hexadecimal digits in lower case",
+    ),
+    "a digest in capitals": (
+        with_spec(model={"version": "sha256:" + "A" * 64}),
+        "must be a digest: sha256: and 64 hexadecimal digits in lower case",
+    ),
+    "a line with a blank": (with_spec(line="line 9"), "spec.line must be the name of a production line"),
+    "a misspelt field": (with_spec(pausd=True), 'unknown field "spec.pausd"'),
+    "paused as a text": (with_spec(paused="yes"), "spec.paused in body must be of type boolean"),
+    "falling weights": (
+        with_canary(steps=[{"weight": 50}, {"weight": 10}]),
+        "spec.canary.steps: weights must rise from step to step, for example 5, 25, 50",
+    ),
+    "the same weight twice": (
+        with_canary(steps=[{"weight": 10}, {"weight": 10}]),
+        "weights must rise from step to step",
+    ),
+    "a weight of 100": (
+        with_canary(steps=[{"weight": 100}]),
+        "a weight must be between 1 and 99 per cent; promotion to 100 follows the last step by itself",
+    ),
+    "a weight of 0": (with_canary(steps=[{"weight": 0}]), "a weight must be between 1 and 99 per cent"),
+    "no steps": (with_canary(steps=[]), "at least one step is needed; leave steps out for 10, 25 and 50"),
+    "a step without a weight": (with_canary(steps=[{"minDuration": "1m"}]), "weight: Required value"),
+    "a duration in words": (
+        with_canary(steps=[{"weight": 5, "minDuration": "ten minutes"}]),
+        "minDuration must be a duration between 0s and 168h, such as 10m",
+    ),
+    "a bake of a year": (
+        with_canary(bake="8760h"),
+        "spec.canary.bake must be a duration between 0s and 168h, such as 10m",
+    ),
+    "a deadline of a second": (
+        with_canary(progressDeadline="1s"),
+        "spec.canary.progressDeadline must be a duration between 10s and 24h",
+    ),
+    "an interval of nothing": (
+        with_canary(analysis={"interval": "0s"}),
+        "spec.canary.analysis.interval must be a duration between 1s and 10m, such as 15s",
+    ),
+    "an alpha of one half": (
+        with_canary(analysis={"alpha": 0.5}),
+        "spec.canary.analysis.alpha must be above 0 and at most 0.2",
+    ),
+    "an alpha of zero": (with_canary(analysis={"alpha": 0}), "alpha must be above 0 and at most 0.2"),
+    "a promotion alpha of one half": (
+        with_canary(analysis={"promotionAlpha": 0.5}),
+        "spec.canary.analysis.promotionAlpha must be above 0 and at most 0.2: it is the chance that",
+    ),
+    "nothing negligible": (
+        with_metric(negligible=0),
+        "negligible must be a fraction of requests above 0 and at most 0.5, such as 0.002",
+    ),
+    "a negligible in per cent": (with_metric(negligible=5), "negligible must be a fraction of requests"),
+    "a deadline without end": (
+        with_canary(inconclusive={"deadline": "9000h"}),
+        "spec.canary.inconclusive.deadline must be a duration between 10s and 720h, such as 24h",
+    ),
+    "an unknown way out": (
+        with_canary(inconclusive={"action": "Abort"}),
+        'Unsupported value: "Abort": supported values: "Hold", "Rollback", "Promote"',
+    ),
+    "an unknown automation": (
+        with_spec(automation="Auto"),
+        'Unsupported value: "Auto": supported values: "Manual", "Assisted", "Full"',
+    ),
+    "labels with an slo": (with_metric(type="LabelledErrors", slo="1s"), "slo belongs to Latency metrics only"),
+    "a guard above 1": (
+        with_canary(analysis={"guards": {"maxErrorRate": 20}}),
+        "guards.maxErrorRate must be a fraction above 0 and at most 1, such as 0.2",
+    ),
+    "a risk ratio that tolerates nothing": (
+        with_metric(maxRiskRatio=1),
+        "maxRiskRatio must be above 1 and at most 100; 1.5 tolerates one and a half times",
+    ),
+    "a latency metric without slo": (
+        with_metric(type="Latency"),
+        "a Latency metric needs slo, the time above which a request counts as bad, such as 250ms",
+    ),
+    "an slo on an error rate": (
+        with_metric(slo="250ms"),
+        "slo belongs to Latency metrics only; leave it out or set type: Latency",
+    ),
+    "counters without total": (
+        with_metric(type="Counters", bad="x_total"),
+        "a Counters metric needs bad and total, PromQL that returns one series for each revision",
+    ),
+    "PromQL on an error rate": (
+        with_metric(bad="x", total="y"),
+        "bad and total belong to Counters metrics only; leave them out or set type: Counters",
+    ),
+    "an unknown type of metric": (
+        with_metric(type="Accuracy"),
+        'supported values: "ErrorRate", "Latency", "LabelledErrors", "Counters"',
+    ),
+    "a metric's name in capitals": (with_metric(name="Errors"), "a name is up to 31 lower case letters, digits"),
+    "two metrics of one name": (with_canary(analysis={"metrics": [METRIC, METRIC]}), "Duplicate value"),
+    "no metrics": (with_canary(analysis={"metrics": []}), "spec.canary.analysis.metrics"),
+    "more replicas at least than at most": (
+        with_spec(serving={"minReplicas": 5, "maxReplicas": 2}),
+        "spec.serving: minReplicas must not be above maxReplicas",
+    ),
+    "a mode that splits no traffic": (with_spec(serving={"mode": "Standard"}), 'supported values: "Knative"'),
+    "a runtime that is not there": (with_spec(serving={"runtime": "triton"}), 'supported values: "torchserve"'),
+    "an amount that is none": (
+        with_spec(serving={"resources": {"limits": {"memory": "much"}}}),
+        "spec.serving.resources: amounts are quantities such as 500m or 2Gi",
+    ),
+    "a request above its limit": (
+        with_spec(serving={"resources": {"requests": {"memory": "4Gi"}, "limits": {"memory": "2Gi"}}}),
+        "spec.serving.resources: no request may be above its limit",
+    ),
+    "an endpoint with a scheme": (
+        with_spec(storage={"endpoint": "http://minio:9000"}),
+        "spec.storage.endpoint must be host or host:port without a scheme",
+    ),
+    "a bucket in capitals": (
+        with_spec(storage={"bucket": "Puzzles"}),
+        "spec.storage.bucket must be a bucket's name: 3 to 63 lower case letters",
+    ),
+    "a name that KServe cannot use": (
+        named("l" * 41),
+        "metadata.name must be at most 40 lower case letters, digits and dashes, beginning with a letter",
+    ),
+    "a name that begins with a digit": (named("1-line"), "metadata.name must be at most 40 lower case letters"),
+}
+
+
+@pytest.mark.parametrize(("manifest", "sentence"), BAD.values(), ids=BAD.keys())
+def test_a_bad_manifest_is_refused_with_a_sentence_that_helps(
+    space: Namespace, manifest: JsonObject, sentence: str
+) -> None:
+    with pytest.raises(ApiException) as refusal:
+        submit(space, manifest)
+    assert refusal.value.status in {400, 422}
+    assert sentence.replace('"', '\\"') in str(refusal.value.body)
+
+
+def test_a_minimal_manifest_is_taken_and_its_defaults_are_filled_in(space: Namespace) -> None:
+    spec = submit(space, copy.deepcopy(GOOD))["spec"]
+    assert [step["weight"] for step in spec["canary"]["steps"]] == [10, 25, 50]
+    assert spec["canary"]["analysis"]["guards"] == {"maxErrorRate": 0.2, "minGuardRequests": 20, "maxRestarts": 3}
+    assert spec["storage"]["secretRef"] == {"name": "puzzle-s3"}
+    assert spec["serving"]["mode"] == "Knative"
+    assert spec["paused"] is False
+
+
+def test_defaults_fill_what_a_part_leaves_out(space: Namespace) -> None:
+    spec = submit(space, with_canary(analysis={"metrics": [METRIC]}, steps=[{"weight": 7}]))["spec"]
+    assert spec["canary"]["steps"] == [{"weight": 7, "minDuration": "2m"}]
+    assert spec["canary"]["analysis"]["metrics"] == [{**METRIC, "maxRiskRatio": 1.5, "negligible": 0.002}]
+    assert spec["canary"]["bake"] == "10m"
+
+
+def test_every_example_is_taken(space: Namespace, examples: list[tuple[str, JsonObject]]) -> None:
+    assert examples, "there are no examples"
+    for name, manifest in examples:
+        assert submit(space, manifest)["spec"], name
+
+
+def test_kubectl_shows_the_columns_that_people_look_for(space: Namespace) -> None:
+    path = f"/apis/{GROUP}/{VERSION}/namespaces/{space.name}/{PLURAL}"
+    api = space.custom.api_client
+    request = api.param_serialize(
+        "GET",
+        path,
+        query_params=[],
+        header_params={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"},
+        auth_settings=["BearerToken"],
+    )
+    import json
+
+    table = json.loads(api.call_api(*request).read())
+    shown = [column["name"] for column in table["columnDefinitions"] if column["priority"] == 0]
+    wide = [column["name"] for column in table["columnDefinitions"] if column["priority"] == 1]
+    assert shown == ["Name", "Phase", "Step", "Weight", "Verdict", "Evidence", "Samples", "Age"]
+    assert wide == ["Champion", "Challenger", "Reason", "Next"]

@@ -1,0 +1,180 @@
+"""KServe's, Knative's and the kubelet's objects to facts, in a stable order; the API's refusals to our
+errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from puzzle_operator.adapters.cluster import read_service
+from puzzle_operator.adapters.kube import NotFoundError, _checked
+from puzzle_operator.core.facts import Share
+from puzzle_operator.ports import Conflict, Credentials, Forbidden, Rejected, Unavailable
+from tests.builders import V1, a_model
+
+MODEL = a_model().build()
+OWNER = {"kind": "PuzzleModel", "name": "line-1", "uid": "uid-line-1", "controller": True}
+
+
+def an_isvc(**meta: Any) -> dict[str, Any]:
+    predictor = {
+        "latestCreatedRevision": "r2",
+        "latestReadyRevision": "r1",
+        "latestRolledoutRevision": "r1",
+        "traffic": [
+            {"revisionName": "r1", "latestRevision": True},
+            {"revisionName": "r1", "percent": 100, "tag": "prev"},
+        ],
+    }
+    return {
+        "metadata": {"uid": "u", "generation": 4, "ownerReferences": [OWNER], **meta},
+        "status": {
+            "components": {"predictor": predictor},
+            "conditions": [
+                {"type": "Ready", "status": "False", "message": "b"},
+                {"type": "PredictorReady", "status": "False", "message": "revision failed"},
+            ],
+        },
+    }
+
+
+def a_pod(**status: Any) -> dict[str, Any]:
+    labels = {"serving.knative.dev/revision": "r1"}
+    return {"metadata": {"name": "p", "labels": labels}, "status": status}
+
+
+def test_a_service_is_read_with_its_traffic_entry_by_entry() -> None:
+    service = read_service(MODEL, an_isvc(), [], [])
+    assert service.traffic == (Share("r1", 0), Share("r1", 100))
+    assert (service.latest_created, service.latest_ready, service.latest_rolled_out) == ("r2", "r1", "r1")
+    assert not service.ready
+    assert service.message == "PredictorReady: revision failed"
+
+
+def test_a_service_without_status_is_not_observed_yet() -> None:
+    found = an_isvc()
+    del found["status"]
+    service = read_service(MODEL, found, [], [])
+    assert not service.observed
+    assert service.traffic == ()
+
+
+def test_a_revision_tells_its_version_and_its_age_by_generation() -> None:
+    item = {
+        "metadata": {
+            "name": "r1",
+            "annotations": {"puzzlenet.dev/version": V1},
+            "labels": {"serving.knative.dev/configurationGeneration": "7"},
+        },
+        "status": {"conditions": [{"type": "Ready", "status": "False", "reason": "ExitCode1", "message": "boom"}]},
+    }
+    (revision,) = read_service(MODEL, an_isvc(), [item], []).revisions
+    assert (revision.version, revision.generation, revision.ready) == (V1, 7, False)
+    assert revision.message == "ExitCode1 boom"
+
+
+def test_restarts_are_those_of_serving_containers_and_the_last_words_are_kept() -> None:
+    crashed = {
+        "name": "kserve-container",
+        "restartCount": 3,
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
+        "lastState": {"terminated": {"reason": "Error", "message": "traceback\nthe model does not load"}},
+    }
+    proxy = {
+        "name": "queue-proxy",
+        "restartCount": 1,
+        "state": {"running": {"startedAt": "2026-11-23T14:00:05Z"}},
+    }
+    init = {"name": "storage-initializer", "restartCount": 9, "state": {"terminated": {}}}
+    pod = a_pod(containerStatuses=[crashed, proxy], initContainerStatuses=[init])
+    (seen,) = read_service(MODEL, an_isvc(), [], [pod]).pods
+    assert (seen.restarts, seen.waiting) == (4, "CrashLoopBackOff")
+    assert seen.message == "container kserve-container: the model does not load"
+    assert seen.started is not None and seen.started.second == 5
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"terminated": {"reason": "Error", "exitCode": 1, "message": "the model does not load"}},
+        {"running": {"startedAt": "2026-11-23T14:00:05Z"}},
+    ],
+    ids=["it has just ended", "it runs again for a moment"],
+)
+def test_the_last_words_are_kept_between_two_tries(state: dict[str, Any]) -> None:
+    before = {"terminated": {"reason": "Error", "exitCode": 1, "message": "the model does not load"}}
+    container = {"name": "c", "restartCount": 1, "ready": False, "state": state, "lastState": before}
+    (seen,) = read_service(MODEL, an_isvc(), [], [a_pod(containerStatuses=[container])]).pods
+    assert (seen.waiting, seen.message) == ("Error", "container c: the model does not load")
+
+
+def test_a_container_that_recovered_or_ended_well_is_no_trouble() -> None:
+    failed = {"terminated": {"reason": "Error", "exitCode": 1}}
+    well = {"name": "c", "ready": True, "state": {"running": {}}, "lastState": failed}
+    done = {"name": "init", "ready": False, "state": {"terminated": {"reason": "Completed", "exitCode": 0}}}
+    pod = a_pod(containerStatuses=[well], initContainerStatuses=[done])
+    (seen,) = read_service(MODEL, an_isvc(), [], [pod]).pods
+    assert seen.waiting == ""
+
+
+def test_a_pod_that_starts_or_goes_is_no_trouble() -> None:
+    starting = a_pod(containerStatuses=[{"name": "c", "state": {"waiting": {"reason": "ContainerCreating"}}}])
+    going = a_pod()
+    going["metadata"]["deletionTimestamp"] = "now"
+    (seen,) = read_service(MODEL, an_isvc(), [], [starting, going]).pods
+    assert (seen.waiting, seen.started) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("meta", "foreign"),
+    [
+        ({}, False),
+        ({"ownerReferences": [{"kind": "Helm", "name": "x", "uid": "y", "controller": True}]}, True),
+        ({"ownerReferences": []}, True),
+        (
+            {
+                "ownerReferences": [],
+                "labels": {"app.kubernetes.io/managed-by": "puzzle-operator", "puzzlenet.dev/model": "line-1"},
+            },
+            False,
+        ),
+    ],
+    ids=["ours", "another controller's", "nobody's", "ours, orphaned"],
+)
+def test_only_what_was_made_for_the_model_is_taken(meta: dict[str, Any], foreign: bool) -> None:
+    assert read_service(MODEL, an_isvc(**meta), [], []).foreign is foreign
+
+
+def test_labels_that_somebody_took_away_are_noticed() -> None:
+    ours = {"app.kubernetes.io/managed-by": "puzzle-operator", "puzzlenet.dev/model": "line-1"}
+    assert read_service(MODEL, an_isvc(labels=ours), [], []).labels_intact
+    assert not read_service(MODEL, an_isvc(labels={}), [], []).labels_intact
+    assert not read_service(MODEL, an_isvc(labels=ours, ownerReferences=[]), [], []).labels_intact
+
+
+def test_what_a_deleted_model_of_the_name_left_is_waited_for() -> None:
+    left = an_isvc(ownerReferences=[{**OWNER, "uid": "an-older-one"}])
+    with pytest.raises(Unavailable, match="deleted PuzzleModel"):
+        read_service(MODEL, left, [], [])
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [(409, Conflict), (401, Forbidden), (403, Forbidden), (429, Unavailable), (503, Unavailable), (422, Rejected)],
+)
+def test_the_apis_refusals_keep_their_sentence(code: int, error: type[Exception]) -> None:
+    with pytest.raises(error, match="because of the moon"):
+        _checked("PATCH", "/x", code, b'{"message": "because of the moon"}')
+
+
+def test_an_unknown_resource_is_told_from_an_unknown_object() -> None:
+    with pytest.raises(NotFoundError) as unknown_kind:
+        _checked("GET", "/x", 404, b"404 page not found\n")
+    with pytest.raises(NotFoundError) as unknown_object:
+        _checked("GET", "/x", 404, b'{"details": {"name": "line-1"}}')
+    assert (unknown_kind.value.known_kind, unknown_object.value.known_kind) == (False, True)
+
+
+def test_credentials_do_not_show_their_secret() -> None:
+    assert "hunter2" not in repr(Credentials("AKIA123", "hunter2", https=True))
