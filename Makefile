@@ -133,5 +133,5 @@ lock: $(UV) ## Resolve pyproject.toml into uv.lock
 
 .PHONY: clean
 clean: ## Stop the local cluster and delete its caches, the trained demo versions and .venv
-	@if [ -x $(PY) ]; then env -u KUBECONFIG $(CLUSTER) down; fi
+	@if [ -x .venv/bin/python ]; then env -u KUBECONFIG $(CLUSTER) down; fi
 	@cache="$${PUZZLE_STATE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/puzzlemodel}"; echo "deleting $$cache and .venv"; rm -rf "$$cache" .venv

@@ -128,15 +128,19 @@ def test_a_monitor_in_any_mood_costs_serving_nothing(
         receiver.stop()
     else:
         receiver.mood = mood
+    asked = receiver.requests
     try:
         while_away = _ask(server, image, f"{name}-away", 120)
+        if mood != "down":
+            _until_asked(receiver, asked)
     finally:
         receiver.mood = "fine"
         if mood == "down":
             receiver.start(port)
-    # One wait for the monitor would be seconds; the factor leaves room for a busy machine.
-    assert statistics.median(while_away) < 3 * statistics.median(usual) + 0.02
-    assert max(while_away) < max(usual) + 1.5
+    # Not a measure of speed (benchmarks/records.py is): one wait for a slow monitor would be five seconds, and the
+    # median of requests that waited for anything would leave the range of a busy machine.
+    assert statistics.median(while_away) < 3 * statistics.median(usual) + 0.1
+    assert max(while_away) < max(usual) + 4.0
     arrived = _arrived_after(server, receiver, image, name)
     counters = server.counters()
     if mood == "unauthorised":
@@ -145,6 +149,14 @@ def test_a_monitor_in_any_mood_costs_serving_nothing(
         missing = {f"{name}-away-{index}" for index in range(120)} - arrived
         assert len(missing) <= counters["puzzlenet_records_dropped_total"], "nothing is lost that is not counted"
     assert TOKEN not in server.log.read_text()
+
+
+def _until_asked(receiver: Receiver, before: int, timeout: float = 30.0) -> None:
+    """Wait until the mood has met a batch: a fast machine answers all pieces before the first one is sent."""
+    deadline = time.monotonic() + timeout
+    while receiver.requests == before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert receiver.requests > before, "nothing was sent to the monitor at all"
 
 
 def _arrived_after(server: Server, receiver: Receiver, image: bytes, name: str) -> set[str]:
