@@ -77,8 +77,8 @@ RECIPES = {
         "the weights of the good one, packaged to accept PNG only", run="good", package=("--accept", "png")
     ),
 }
-# What the line photographs: one third of its cameras send JPEG.
-TRAFFIC = ("--profile", "line-1", "--count", "600", "--seed", "99", "--format", "mixed")
+# What a line photographs: one third of its cameras send JPEG.
+TRAFFIC = ("--count", "600", "--seed", "99", "--format", "mixed")
 
 
 class Lab:
@@ -99,7 +99,8 @@ class Lab:
 
     def line_pieces(self, line: str) -> Path:
         """Folder of the pieces that the line's cameras send; made from a seed that no training uses."""
-        return self._once(f"pieces-{line}", lambda out: self._puzzlenet("generate", str(out), *TRAFFIC))
+        profile = ("--profile", line)
+        return self._once(f"pieces-{line}", lambda out: self._puzzlenet("generate", str(out), *profile, *TRAFFIC))
 
     def _version(self, key: str, recipe: Recipe) -> Version:
         run = self._run_folder(recipe.run)

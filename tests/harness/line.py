@@ -13,8 +13,9 @@ import json
 import random
 import threading
 import time
+import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,10 +29,25 @@ MAX_IN_FLIGHT = 256
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One photographed piece: its request body and what it truly is."""
+    """One photographed piece: the picture in base64 and what it truly is."""
 
-    body: bytes
+    image: str
     label: str
+
+    def body(self, id: str) -> bytes:
+        """The v2 request. Every photograph has an id of its own, under which the monitor keeps its record."""
+        tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [self.image]}
+        return json.dumps({"id": id, "inputs": [tensor]}).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one photograph was answered, next to what it shows."""
+
+    id: str
+    truth: str
+    label: str
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,32 +81,35 @@ class Tally:
 
 
 def pieces_of(folder: Path, limit: int, seed: int) -> list[Piece]:
-    """Up to `limit` pieces of a folder `<label>/*.png|jpg`, shuffled by `seed`, as v2 request bodies."""
+    """Up to `limit` pieces of a folder `<label>/*.png|jpg`, shuffled by `seed`."""
     files = sorted(path for path in folder.glob("*/*") if path.suffix in {".png", ".jpg", ".jpeg"})
     random.Random(seed).shuffle(files)
-    return [Piece(_v2_body(path), path.parent.name) for path in files[:limit]]
-
-
-def _v2_body(path: Path) -> bytes:
-    image = base64.b64encode(path.read_bytes()).decode()
-    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [image]}
-    return json.dumps({"id": path.stem, "inputs": [tensor]}).encode()
+    return [Piece(base64.b64encode(path.read_bytes()).decode(), path.parent.name) for path in files[:limit]]
 
 
 class Line:
     """Sends pieces at `rate` a second to the model's host name at the ingress, from a thread of its own.
 
     Use as a context manager; `tally()` may be called at any time from any thread. Leaving the context stops
-    the cameras and waits for the answers still under way.
+    the cameras and waits for the answers still under way. `on_answer` hears of every answer, on the line's thread.
     """
 
-    def __init__(self, ingress_url: str, host: str, pieces: Sequence[Piece], rate: float, seed: int = 0):
+    def __init__(
+        self,
+        ingress_url: str,
+        host: str,
+        pieces: Sequence[Piece],
+        rate: float,
+        seed: int = 0,
+        on_answer: Callable[[Answer], None] | None = None,
+    ):
         if not pieces:
             raise ValueError("the line has no pieces to send: the data set folder holds no PNG or JPEG")
         self._url = ingress_url.rstrip("/") + INFER_PATH
         self._host = host
         self._pieces = pieces
         self._rate = rate
+        self._on_answer = on_answer
         self._random = random.Random(seed)
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -106,6 +125,12 @@ class Line:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(TIMEOUT_SECONDS + 10)
+
+    def show(self, pieces: Sequence[Piece]) -> None:
+        """Other pieces come along the line from now on."""
+        if not pieces:
+            raise ValueError("the line has no pieces to send")
+        self._pieces = pieces
 
     def tally(self) -> Tally:
         with self._lock:
@@ -142,8 +167,9 @@ class Line:
 
     async def _send(self, client: httpx.AsyncClient, piece: Piece) -> None:
         headers = {"Host": self._host, "Content-Type": "application/json"}
+        id = str(uuid.uuid4())
         try:
-            response = await client.post(self._url, content=piece.body, headers=headers)
+            response = await client.post(self._url, content=piece.body(id), headers=headers)
             if response.is_success:
                 label, version = _read_answer(response.json())
         except Exception as exc:
@@ -152,6 +178,8 @@ class Line:
             return
         if response.is_success:
             self._count_answer(label, version, piece)
+            if self._on_answer is not None:
+                self._on_answer(Answer(id, piece.label, label, version))
         elif _is_the_models_own(response):
             self._count("refused")
         else:
