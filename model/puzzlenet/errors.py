@@ -3,6 +3,7 @@
 PuzzleNetError          shown as one sentence, exit code 2; anything else is a bug and keeps its traceback
 ├── BadDataError        a data set, a folder or a file in it
 │   └── BadImageError   one image; also raised by the server, where it becomes a 4xx answer
+├── BadCheckpointError  the state of a training run that cannot be gone on from
 ├── BadVersionError     a packaged version that is not what its digest says
 └── RegistryError       the object store: unreachable, denied, missing
 """
@@ -22,6 +23,10 @@ class BadImageError(BadDataError):
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
         self.status = status
+
+
+class BadCheckpointError(PuzzleNetError):
+    """The state of a training run that is damaged, or of another run."""
 
 
 class BadVersionError(PuzzleNetError):

@@ -7,19 +7,23 @@ and augmented batch by batch, so that no loader and no copy stands between two s
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from puzzlenet.augment import augment
+from puzzlenet.checkpoint import Checkpoint, Meta, Tensors
 from puzzlenet.config import ModelConfig
-from puzzlenet.errors import PuzzleNetError
+from puzzlenet.errors import BadCheckpointError, PuzzleNetError
+from puzzlenet.files import canonical_json, sha256_of
 from puzzlenet.network import PuzzleNet, normalise
 
 Clock = Callable[[], float]
+# Where and how fast a run computes is no part of what it computes: it may go on elsewhere.
+_ELSEWHERE = ("threads", "device", "compile")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +91,15 @@ class Split:
     val_y: Tensor
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fitted:
+    """What the loop made: the best epoch with its weights, epochs in all, and seconds, those before a resume too."""
+
+    best: "Best"
+    epochs: int
+    seconds: float
+
+
 @dataclass(slots=True)
 class Best:
     """The best epoch so far, by validation accuracy, ties by loss."""
@@ -105,31 +118,41 @@ def fit(
     *,
     on_epoch: Callable[[Epoch], None],
     clock: Clock,
-) -> tuple[Best, int]:
-    """Train a network in place. Returns the best epoch with its weights, and how many epochs were run."""
+    checkpoint: Checkpoint | None = None,
+    data: str = "",
+) -> Fitted:
+    """Train a network in place. ``data`` is the digest of what is trained on.
+
+    With a checkpoint the run goes on where it was cut off, to the weights that it would have had without. Raises
+    BadCheckpointError when the checkpoint is of another run.
+    """
     loop = _Loop(network, split, model, config)
-    best, started = Best(), clock()
-    for number in range(1, config.epochs + 1):
+    run = _fingerprint(split, config, data)
+    best, done, before, started = Best(), 0, 0.0, clock()
+    if checkpoint is not None and (saved := checkpoint.load()) is not None:
+        best, done, before = loop.restore(*saved, run)
+    while done < config.epochs and (done == 0 or done - best.epoch < config.patience):
+        done += 1
         loss = loop.pass_over()
         accuracy, held_out_loss = loop.judge()
         if (accuracy, -held_out_loss) > (best.accuracy, -best.loss):
             state = {name: value.detach().clone() for name, value in network.state_dict().items()}
-            best = Best(accuracy, held_out_loss, number, state)
-        spent = clock() - started
+            best = Best(accuracy, held_out_loss, done, state)
+        spent = before + clock() - started
+        if checkpoint is not None:
+            checkpoint.save(*loop.state(best, run, done, spent))
         on_epoch(
             Epoch(
-                number=number,
+                number=done,
                 of=config.epochs,
                 loss=loss,
                 accuracy=accuracy,
                 best=best.accuracy,
                 seconds=spent,
-                eta=spent / number * (config.epochs - number),
+                eta=spent / done * (config.epochs - done),
             )
         )
-        if number - best.epoch >= config.patience:
-            break
-    return best, number
+    return Fitted(best=best, epochs=done, seconds=before + clock() - started)
 
 
 @torch.inference_mode()
@@ -146,6 +169,7 @@ class _Loop:
     def __init__(self, network: PuzzleNet, split: Split, model: ModelConfig, config: TrainConfig) -> None:
         self._network, self._split, self._model, self._batch = network, split, model, config.batch
         self._device = split.train_x.device
+        self._seed = config.seed
         self._rng = torch.Generator(device=self._device).manual_seed(config.seed)
         self._weights = _class_weights(split.train_y, len(model.classes), config)
         self._forward: Callable[[Tensor], Tensor] = torch.compile(network) if config.compile else network
@@ -180,11 +204,81 @@ class _Loop:
         self._schedule.step()
         return loss.detach()
 
+    def state(self, best: Best, run: str, epoch: int, seconds: float) -> tuple[Tensors, Meta]:
+        """All that the rest of the run depends on: network, best epoch, optimizer, schedule, random numbers."""
+        tensors = {f"network.{name}": value for name, value in self._network.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in best.state.items()}
+        for index, held in self._optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in held.items()}
+        tensors["random"] = self._rng.get_state()
+        groups = [{name: group[name] for name in _SCHEDULED} for group in self._optimizer.param_groups]
+        return tensors, {
+            "schema": 1,
+            "run": run,
+            "epoch": epoch,
+            "best": {"accuracy": best.accuracy, "loss": best.loss, "epoch": best.epoch},
+            "steps": self._schedule.last_epoch,
+            "groups": groups,
+            "seconds": seconds,
+            "device": self._device.type,
+        }
+
+    def restore(self, tensors: Tensors, meta: Meta, run: str) -> tuple[Best, int, float]:
+        """Go back to a state; the best epoch, the epochs done and the seconds spent by then."""
+        if meta.get("schema") != 1 or meta.get("run") != run:
+            raise BadCheckpointError(
+                "the checkpoint is of another run (other data, options or schema): remove it or choose another place"
+            )
+        try:
+            best = Best(state=self._placed(tensors, "best."), **meta["best"])
+            self._network.load_state_dict(self._placed(tensors, "network."))
+            self._restore_optimizer(tensors, meta)
+            if meta["device"] == self._device.type:
+                self._rng.set_state(tensors["random"])
+            else:  # another kind of device has other random numbers: go on with fresh ones
+                self._rng.manual_seed(self._seed + int(meta["epoch"]))
+            return best, int(meta["epoch"]), float(meta["seconds"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as exc:
+            raise BadCheckpointError(f"the checkpoint does not fit this network ({exc}): remove it") from exc
+
+    def _restore_optimizer(self, tensors: Tensors, meta: Meta) -> None:
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in _part(tensors, "optimizer.").items():
+            index, _, kind = name.partition(".")
+            state.setdefault(int(index), {})[kind] = value
+        groups = self._optimizer.state_dict()["param_groups"]
+        for group, held in zip(groups, meta["groups"], strict=True):
+            group.update(held, betas=tuple(held["betas"]))
+        for index, parameter in enumerate(self._network.parameters()):
+            for kind, value in state[index].items():
+                if value.shape == parameter.shape:  # in the parameter's own layout, so that the sums round alike
+                    state[index][kind] = torch.empty_like(parameter, requires_grad=False).copy_(value)
+        self._optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self._schedule.load_state_dict({"last_epoch": meta["steps"], "_step_count": meta["steps"] + 1})
+
+    def _placed(self, tensors: Tensors, prefix: str) -> Tensors:
+        return {name: value.to(self._device) for name, value in _part(tensors, prefix).items()}
+
     def judge(self) -> tuple[float, float]:
         """Accuracy and log loss on the held-out images."""
         logits = logits_of(self._network, self._split.val_x, self._model)
         right = logits.argmax(1) == self._split.val_y
         return float(right.float().mean()), float(cross_entropy(logits, self._split.val_y))
+
+
+# What the schedule changes in the optimizer's groups.
+_SCHEDULED = ("lr", "betas")
+
+
+def _part(tensors: Tensors, prefix: str) -> Tensors:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _fingerprint(split: Split, config: TrainConfig, data: str) -> str:
+    """What makes two runs the same one: data, how it was split, and the options that the result depends on."""
+    options: dict[str, Any] = {name: value for name, value in asdict(config).items() if name not in _ELSEWHERE}
+    labels = [split.train_y.tolist(), split.val_y.tolist()]
+    return sha256_of(canonical_json({"data": data, "labels": labels, "options": options}))
 
 
 def _class_weights(labels: Tensor, classes: int, config: TrainConfig) -> Tensor | None:

@@ -18,11 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from puzzlenet.checkpoint import Checkpoint
 from puzzlenet.config import Architecture, ModelConfig
 from puzzlenet.dataset import Dataset, Symmetries, require_every_class
 from puzzlenet.errors import PuzzleNetError
 from puzzlenet.files import new_folder, pretty_json
-from puzzlenet.fit import Clock, Epoch, Split, TrainConfig, fit, logits_of
+from puzzlenet.fit import Clock, Epoch, Fitted, Split, TrainConfig, fit, logits_of
 from puzzlenet.metrics import Scores, fit_temperature, score, softmax
 from puzzlenet.network import PuzzleNet, normalise, on_device
 from puzzlenet.weights import save_weights
@@ -33,7 +34,7 @@ _WHITEN = 1000  # pictures that the first layer is whitened on
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trained:
-    """What a run produced. ``seconds`` is the training loop alone."""
+    """What a run produced. ``seconds`` is the training loop alone, before and after a resume."""
 
     config: ModelConfig
     validation: Scores
@@ -51,8 +52,13 @@ def train(
     on_epoch: Callable[[Epoch], None] = lambda _: None,
     on_load: Callable[[int, int], None] | None = None,
     clock: Clock = time.monotonic,
+    checkpoint: Checkpoint | None = None,
 ) -> Trained:
-    """Train on a data set and write a run folder. Raises BadDataError for unusable data, before anything is written."""
+    """Train on a data set and write a run folder. Raises BadDataError for unusable data, before anything is written.
+
+    With a checkpoint, a run that was cut off goes on after its last saved epoch and ends with the same weights;
+    BadCheckpointError says that it is of another run.
+    """
     require_every_class(dataset, at_least=4)
     device = pick_device(config.device)
     _prepare_torch(config, device)
@@ -71,13 +77,22 @@ def train(
         )
         network = on_device(PuzzleNet(model_config.architecture, len(dataset.classes)), device)
         network.whiten(normalise(split.train_x[:_WHITEN], model_config.mean, model_config.std))
-        started = clock()
-        best, epochs = fit(network, split, model_config, config, on_epoch=on_epoch, clock=clock)
-        network.load_state_dict(best.state)
-        trained = _finish(network, split, model_config, epochs, best.epoch, clock() - started)
+        digest = dataset.digest()
+        fitted = fit(
+            network,
+            split,
+            model_config,
+            config,
+            on_epoch=on_epoch,
+            clock=clock,
+            checkpoint=checkpoint,
+            data=digest,
+        )
+        network.load_state_dict(fitted.best.state)
+        trained = _finish(network, split, model_config, fitted)
         save_weights(network, work / "model.safetensors")
         (work / "config.json").write_bytes(trained.config.to_json())
-        (work / "training.json").write_bytes(pretty_json(_record(dataset, config, trained)))
+        (work / "training.json").write_bytes(pretty_json(_record(dataset, digest, config, trained)))
     return trained
 
 
@@ -92,9 +107,7 @@ def pick_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def _finish(
-    network: PuzzleNet, split: Split, model: ModelConfig, epochs: int, best_epoch: int, seconds: float
-) -> Trained:
+def _finish(network: PuzzleNet, split: Split, model: ModelConfig, fitted: Fitted) -> Trained:
     """Fit the temperature on the held-out share and judge the final model on it."""
     logits: NDArray[np.float64] = logits_of(network, split.val_x, model).double().cpu().numpy()
     labels: NDArray[np.int64] = split.val_y.cpu().numpy()
@@ -102,9 +115,9 @@ def _finish(
     return Trained(
         config=model.model_copy(update={"temperature": temperature}),
         validation=score(softmax(logits, temperature), labels, model.classes),
-        epochs=epochs,
-        best_epoch=best_epoch,
-        seconds=seconds,
+        epochs=fitted.epochs,
+        best_epoch=fitted.best.epoch,
+        seconds=fitted.seconds,
         parameters=network.parameter_count(),
     )
 
@@ -140,13 +153,13 @@ def _prepare_torch(config: TrainConfig, device: torch.device) -> None:
         torch.backends.cudnn.benchmark = True
 
 
-def _record(dataset: Dataset, config: TrainConfig, trained: Trained) -> dict[str, Any]:
+def _record(dataset: Dataset, digest: str, config: TrainConfig, trained: Trained) -> dict[str, Any]:
     """``training.json``: enough to make the model again, and how it did when it was made."""
     info = dataset.info
     return {
         "schema": 1,
         "dataset": {
-            "digest": dataset.digest(),
+            "digest": digest,
             "counts": dataset.counts(),
             "profile": info.profile if info else None,
             "seed": info.seed if info else None,

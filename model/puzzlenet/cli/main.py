@@ -85,8 +85,13 @@ def train(
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     compile: Annotated[bool, typer.Option(help="torch.compile the network; pays off on a GPU.")] = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the state after every epoch; a run that was cut off goes on from it."),
+    ] = None,
 ) -> None:
     """Train PuzzleNet on a data set and write a run folder."""
+    from puzzlenet.checkpoint import FolderCheckpoint
     from puzzlenet.dataset import open_dataset
     from puzzlenet.fit import Epoch, TrainConfig
     from puzzlenet.train import train as fit
@@ -116,7 +121,8 @@ def train(
 
     with console.counting("reading images") as loading:
         dataset = open_dataset(data)
-        trained = fit(dataset, out, config, on_epoch=show, on_load=loading)
+        keep = FolderCheckpoint(checkpoint) if checkpoint is not None else None
+        trained = fit(dataset, out, config, on_epoch=show, on_load=loading, checkpoint=keep)
     console.show_scores("held-out share", trained.validation, trained.config.classes)
     console.say(
         f"{out}: best epoch {trained.best_epoch} of {trained.epochs}, {trained.parameters} parameters, "
