@@ -98,3 +98,13 @@ def cel(rule: str, message: str, *, field_path: str | None = None) -> JsonObject
 def rules(*entries: JsonObject, **schema: object) -> JsonObject:
     """Schema extras of a field or type: validation rules, and whatever else Kubernetes knows."""
     return {"x-kubernetes-validations": list(entries), **schema}
+
+
+def duration_schema(field: str, least: str, most: str, example: str) -> JsonObject:
+    """Schema extras of a duration: refused outside of its bounds with a sentence that names the field."""
+    text = f"{field} must be a duration between {least} and {most}, such as {example}"
+    rule = (
+        f"self.matches('{DURATION_PATTERN}') && duration(self) >= duration('{least}')"
+        f" && duration(self) <= duration('{most}')"
+    )
+    return rules(cel(rule, text), maxLength=16)

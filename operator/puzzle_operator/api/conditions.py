@@ -60,6 +60,10 @@ class ConditionType(StrEnum):
     PROGRESSING = "Progressing"
     CANARY_HEALTHY = "CanaryHealthy"
     METRICS_AVAILABLE = "MetricsAvailable"
+    DRIFT_DETECTED = "DriftDetected"
+    """The champion's pieces no longer look like its reference; Unknown without a monitor."""
+    INPUT_HEALTHY = "InputHealthy"
+    """The line's pictures are what they should be; Unknown without a monitor."""
     ROLLED_BACK = "RolledBack"
 
 
@@ -124,6 +128,20 @@ class Reason(StrEnum):
     # Verdicts in conditions.
     HEALTHY = "Healthy"
     FAILING = "Failing"
+    # What the monitor says.
+    NO_MONITOR = "NoMonitor"
+    MONITOR_UNAVAILABLE = "MonitorUnavailable"
+    DRIFT_NOT_WATCHED = "DriftNotWatched"
+    DRIFT_COLLECTING = "DriftCollecting"
+    NO_DRIFT = "NoDrift"
+    DRIFT_SUSPECTED = "DriftSuspected"
+    DRIFT_CONFIRMED = "DriftConfirmed"
+    DRIFT_HARMFUL = "DriftHarmful"
+    DRIFT_CLEARED = "DriftCleared"
+    INPUT_NOT_WATCHED = "InputNotWatched"
+    INPUT_HEALTHY = "InputHealthy"
+    INPUT_UNHEALTHY = "InputUnhealthy"
+    INPUT_RECOVERED = "InputRecovered"
     # Repairs.
     DRIFT_CORRECTED = "DriftCorrected"
     RECREATED = "Recreated"
@@ -150,6 +168,9 @@ WARNINGS = frozenset(
         Reason.METRIC_ABSENT,
         Reason.METRICS_UNAVAILABLE,
         Reason.PROGRESS_DEADLINE,
+        Reason.DRIFT_CONFIRMED,
+        Reason.DRIFT_HARMFUL,
+        Reason.INPUT_UNHEALTHY,
         Reason.DRIFT_CORRECTED,
         Reason.RECREATED,
         Reason.TRAFFIC_HEALED,

@@ -28,6 +28,8 @@ COLUMNS: tuple[tuple[str, str, str, int], ...] = (
     ("Verdict", "string", ".status.verdict", 0),
     ("Evidence", "string", ".status.evidence", 0),
     ("Samples", "integer", ".status.samples", 0),
+    ("Drift", "string", ".status.drift.shown", 0),
+    ("Input", "string", ".status.input.shown", 1),
     ("Champion", "string", ".status.championShort", 1),
     ("Challenger", "string", ".status.challengerShort", 1),
     ("Reason", "string", ".status.reason", 1),

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from .base import JsonObject, Time, Wire
 from .conditions import ConditionType, Outcome, Phase, Verdict
+from .monitoring import AccuracyStatus, DriftStatus, InputStatus
 
 MAX_TRANSITIONS = 20
 MAX_HISTORY = 30
@@ -229,6 +230,10 @@ class PuzzleModelStatus(Wire):
     weight: Weight | None = None
     metrics: tuple[MetricStatus, ...] = ()
     rollout: Rollout | None = None
+    drift: DriftStatus | None = None
+    """Absent until the monitor has said something, as the next two."""
+    input: InputStatus | None = None
+    accuracy: AccuracyStatus | None = None
     quarantined: tuple[Quarantine, ...] = ()
     transitions: tuple[Transition, ...] = ()
     history: tuple[HistoryEntry, ...] = ()

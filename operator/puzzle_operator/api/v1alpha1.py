@@ -14,7 +14,8 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from .base import DURATION_PATTERN, Duration, Wire, cel, parse_duration, rules
+from .base import Duration, Wire, cel, duration_schema, parse_duration, rules
+from .monitoring import DataQuality, Drift, Records
 
 GROUP = "puzzlenet.dev"
 VERSION = "v1alpha1"
@@ -33,15 +34,6 @@ MODEL_LABEL = f"{GROUP}/model"
 VERSION_ANNOTATION = f"{GROUP}/version"
 
 VERSION_PATTERN = r"^sha256:[0-9a-f]{64}$"
-
-
-def _duration(field: str, least: str, most: str, example: str) -> dict[str, object]:
-    text = f"{field} must be a duration between {least} and {most}, such as {example}"
-    rule = (
-        f"self.matches('{DURATION_PATTERN}') && duration(self) >= duration('{least}')"
-        f" && duration(self) <= duration('{most}')"
-    )
-    return rules(cel(rule, text), maxLength=16)
 
 
 class ModelRef(Wire):
@@ -123,7 +115,9 @@ class Serving(Wire):
     max_replicas: Annotated[int, Field(ge=1, le=100)] = 2
     """Most replicas of one revision."""
     resources: Resources = Field(default_factory=Resources)
-    timeout: Annotated[Duration, Field(json_schema_extra=_duration("spec.serving.timeout", "1s", "10m", "30s"))] = "30s"
+    timeout: Annotated[
+        Duration, Field(json_schema_extra=duration_schema("spec.serving.timeout", "1s", "10m", "30s"))
+    ] = "30s"
     """Longest time for one request."""
 
 
@@ -144,7 +138,7 @@ class Step(Wire):
     ]
     """Per cent of requests that the challenger gets."""
     min_duration: Annotated[
-        Duration, Field(json_schema_extra=_duration("spec.canary.steps: minDuration", "0s", "168h", "10m"))
+        Duration, Field(json_schema_extra=duration_schema("spec.canary.steps: minDuration", "0s", "168h", "10m"))
     ] = "2m"
     """Shortest time at this weight, counted from when KServe shows it."""
 
@@ -213,7 +207,7 @@ class Metric(Wire):
     Counters: your own PromQL."""
     slo: Annotated[
         Duration | None,
-        Field(json_schema_extra=_duration("spec.canary.analysis.metrics: slo", "1ms", "10m", "250ms")),
+        Field(json_schema_extra=duration_schema("spec.canary.analysis.metrics: slo", "1ms", "10m", "250ms")),
     ] = None
     """Latency only: a slower response is bad. Counted at the next bucket bound of Knative's histogram."""
     bad: Annotated[str | None, Field(json_schema_extra={"maxLength": 2048, "minLength": 1})] = None
@@ -284,7 +278,7 @@ class Analysis(Wire):
     """How the challenger is judged."""
 
     interval: Annotated[
-        Duration, Field(json_schema_extra=_duration("spec.canary.analysis.interval", "1s", "10m", "15s"))
+        Duration, Field(json_schema_extra=duration_schema("spec.canary.analysis.interval", "1s", "10m", "15s"))
     ] = "15s"
     """How often metrics are read while a canary is judged."""
     alpha: Annotated[
@@ -351,7 +345,7 @@ class Inconclusive(Wire):
     """What to do when requests are too few to tell. Pauses and outages of the metrics do not count as time."""
 
     deadline: Annotated[
-        Duration, Field(json_schema_extra=_duration("spec.canary.inconclusive.deadline", "10s", "720h", "24h"))
+        Duration, Field(json_schema_extra=duration_schema("spec.canary.inconclusive.deadline", "10s", "720h", "24h"))
     ] = "24h"
     """Time at one step after which `action` applies, if the evidence is not conclusive then."""
     action: InconclusiveAction = InconclusiveAction.HOLD
@@ -383,10 +377,10 @@ class Canary(Wire):
     analysis: Analysis = Field(default_factory=Analysis)
     inconclusive: Inconclusive = Field(default_factory=Inconclusive)
     progress_deadline: Annotated[
-        Duration, Field(json_schema_extra=_duration("spec.canary.progressDeadline", "10s", "24h", "10m"))
+        Duration, Field(json_schema_extra=duration_schema("spec.canary.progressDeadline", "10s", "24h", "10m"))
     ] = "10m"
     """A challenger that is not ready after this time is rolled back."""
-    bake: Annotated[Duration, Field(json_schema_extra=_duration("spec.canary.bake", "0s", "168h", "10m"))] = "10m"
+    bake: Annotated[Duration, Field(json_schema_extra=duration_schema("spec.canary.bake", "0s", "168h", "10m"))] = "10m"
     """After promotion the old champion is kept warm this long, and a failure reverses the promotion at
     once."""
 
@@ -476,4 +470,7 @@ class PuzzleModelSpec(Wire):
     model: ModelRef
     serving: Serving = Field(default_factory=Serving)
     canary: Canary = Field(default_factory=Canary)
+    records: Records = Field(default_factory=Records)
+    drift: Drift = Field(default_factory=Drift)
+    data_quality: DataQuality = Field(default_factory=DataQuality)
     storage: Storage = Field(default_factory=Storage)

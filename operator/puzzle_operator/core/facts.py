@@ -14,6 +14,8 @@ from enum import StrEnum
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.api.status import Applied
 
+from .monitor import MonitorState
+
 
 class MissingKind(StrEnum):
     """Why a metric has no value."""
@@ -163,3 +165,5 @@ class Facts:
     """By name of the metric in the spec."""
     guard: Reading | Missing = Missing(MissingKind.UNAVAILABLE, "not read")
     """Responses and errors of every revision, whatever the metrics of the spec."""
+    monitor: MonitorState | Missing = Missing(MissingKind.ABSENT, "no monitor is set up")
+    """Drift, health of the pictures and labels. ABSENT: there is no monitor, or it does not know the model yet."""

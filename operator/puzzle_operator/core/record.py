@@ -7,6 +7,7 @@ alone.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +19,7 @@ from .canary import Judgement
 from .names import short
 from .situation import JUDGED, Flag, Move, Note, Pace, Situation
 from .traffic import Plan, abandoned, observed_share, version_of
+from .watched import see_accuracy, see_drift, see_input
 
 _MOVING = frozenset(
     {
@@ -67,13 +69,19 @@ def record(s: Situation, move: Move) -> Decision:
         fields = ", ".join(s.facts.model.unreadable_status)
         notes.insert(0, Note(Reason.STATUS_REPAIRED, f"these fields of the status made no sense: {fields}"))
     status = _columns(s, move)
+    drift, pictures = see_drift(s, before, status), see_input(s, before)
+    watched = {ConditionType.DRIFT_DETECTED: drift.flag, ConditionType.INPUT_HEALTHY: pictures.flag}
+    notes += [*drift.notes, *pictures.notes]
     status = status.but(
+        drift=drift.part,
+        input=pictures.part,
+        accuracy=see_accuracy(s, before, status),
         observed_generation=s.facts.model.generation,
         reason=str(move.reason),
         message=move.message,
         next=move.next or None,
         transitions=_transitions(s, before, status, move),
-        conditions=_conditions(s, before, status, move),
+        conditions=_conditions(s, before, status, move, watched),
     )
     return Decision(status, move.plan, tuple(notes), move.pace, drop=move.drop or _abandoned(s, status))
 
@@ -142,7 +150,11 @@ def _transitions(
 
 
 def _conditions(
-    s: Situation, before: PuzzleModelStatus, status: PuzzleModelStatus, move: Move
+    s: Situation,
+    before: PuzzleModelStatus,
+    status: PuzzleModelStatus,
+    move: Move,
+    watched: Mapping[ConditionType, Flag],
 ) -> tuple[Condition, ...]:
     flags = {
         ConditionType.READY: _ready(s, status),
@@ -150,6 +162,7 @@ def _conditions(
         ConditionType.CANARY_HEALTHY: _healthy(status),
         ConditionType.METRICS_AVAILABLE: _metrics(s, before, status),
         ConditionType.ROLLED_BACK: _rolled_back(status),
+        **watched,
         **move.flags,
     }
     return tuple(_condition_at(s.now, s.facts.model, kind, flags[kind]) for kind in ConditionType)

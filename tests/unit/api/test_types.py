@@ -79,7 +79,7 @@ def test_one_bad_field_of_a_status_does_not_cost_the_champion(field: str, nonsen
 
 
 def test_a_status_of_another_make_is_a_fresh_start_for_what_it_does_not_know() -> None:
-    status, dropped = read_status({"champion": {"version": V1}, "drift": {"score": 1}})
+    status, dropped = read_status({"champion": {"version": V1}, "weather": {"wind": 1}})
     assert status.champion is not None
     assert dropped == ()
     assert status.condition(ConditionType.READY) is None
