@@ -22,6 +22,7 @@ from puzzlenet.files import canonical_json, new_folder, pretty_json, sha256_of, 
 from puzzlenet.images import read_image
 
 INFO_FILE = "dataset.json"
+GROUPS_FILE = "groups.json"
 SUFFIXES = (".png", ".jpg", ".jpeg")
 Symmetries = Literal["square", "none"]
 Progress = Callable[[int, int], None]
@@ -33,13 +34,14 @@ class DatasetInfo(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     schema_: Literal[1] = Field(default=1, alias="schema")
-    kind: Literal["generated", "imported", "merged"]
+    kind: Literal["generated", "imported", "merged", "registry"]
     classes: tuple[str, ...]
     counts: dict[str, int]
     digest: str
     symmetries: Symmetries = "none"
     profile: str | None = None
     seed: int | None = None
+    manifest: str | None = None  # digest under which the registry holds it
     corrupted: int = 0  # images that the generator put under a wrong label on purpose
 
     def to_json(self) -> bytes:
@@ -56,6 +58,7 @@ class Dataset:
     items: tuple[tuple[Path, int], ...]
     symmetries: Symmetries
     info: DatasetInfo | None
+    groups: tuple[str, ...] | None = None  # what belongs together, one name for each item: see splits.py
 
     def counts(self) -> dict[str, int]:
         """Images for each class, in class order."""
@@ -105,7 +108,8 @@ def open_dataset(root: Path, *, classes: tuple[str, ...] | None = None) -> Datas
         raise BadDataError(f"{root / unknown[0]}: label '{unknown[0]}' is not one of {source}'s: {', '.join(order)}")
     items = tuple((path, order.index(name)) for name in order for path in found.get(name, ()))
     symmetries = info.symmetries if info else "none"
-    return Dataset(root=root, classes=tuple(order), items=items, symmetries=symmetries, info=info)
+    groups = _read_groups(root, items)
+    return Dataset(root=root, classes=tuple(order), items=items, symmetries=symmetries, info=info, groups=groups)
 
 
 def require_every_class(dataset: Dataset, at_least: int) -> None:
@@ -198,6 +202,21 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as exc:
         raise BadImageError(f"{path} cannot be read: {exc.strerror}") from exc
+
+
+def _read_groups(root: Path, items: Sequence[tuple[Path, int]]) -> tuple[str, ...] | None:
+    """Groups of ``groups.json``; a picture that it does not name is a group of its own."""
+    path = root / GROUPS_FILE
+    if not path.exists():
+        return None
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, OSError) as exc:
+        raise BadDataError(f"{path} is not readable JSON: {exc}") from exc
+    if not isinstance(value, dict):
+        raise BadDataError(f"{path} is not an object of paths and the names of their groups")
+    names = (image.relative_to(root).as_posix() for image, _ in items)
+    return tuple(str(value.get(name, name)) for name in names)
 
 
 def _read_info(root: Path) -> DatasetInfo | None:

@@ -17,7 +17,9 @@ from puzzlenet.errors import BadVersionError
 from puzzlenet.files import canonical_json, sha256_of, sha256_of_file
 
 MANIFEST = "manifest.json"
-FILES = ("card.json", "config.json", "model.safetensors", "provenance.json", "puzzlenet.mar")
+FILES = ("card.json", "config.json", "model.safetensors", "provenance.json", "puzzlenet.mar", "reference.safetensors")
+# Versions packaged before there was a drift reference lack it, and are still served.
+_REQUIRED = frozenset(FILES) - {"reference.safetensors"}
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _HEX = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -110,7 +112,7 @@ def parse_manifest(data: bytes, expected: str | None = None) -> Manifest:
         manifest = Manifest.model_validate(json.loads(data))
     except (ValidationError, ValueError) as exc:
         raise BadVersionError(f"{MANIFEST} is not valid: {exc}") from exc
-    missing = sorted(set(FILES) - {entry.path for entry in manifest.files})
+    missing = sorted(_REQUIRED - {entry.path for entry in manifest.files})
     if missing:
         raise BadVersionError(f"{MANIFEST} does not list {', '.join(missing)}: the version is incomplete")
     if manifest.to_bytes() != data:

@@ -17,6 +17,7 @@ from puzzlenet.config import ModelConfig, Serving, read_config
 from puzzlenet.errors import BadVersionError, PuzzleNetError
 from puzzlenet.files import canonical_json, new_folder, pretty_json
 from puzzlenet.manifest import MANIFEST, Version, build_manifest, check_digest, verify
+from puzzlenet.reference import REFERENCE, reference_for
 from puzzlenet.weights import load_network
 
 ARCHIVE = "puzzlenet.mar"
@@ -50,6 +51,7 @@ def package(
     config = _with_serving(read_config(run / "config.json"), accept, views)
     training = _read_json(run / "training.json")
     load_network(run, config)  # a version that cannot be loaded is not written
+    reference = reference_for(run, config)
     reports = [_read_json(path) for path in evaluations]
     if parent is not None:
         check_digest(parent)
@@ -58,6 +60,7 @@ def package(
         (work / "config.json").write_bytes(config.to_json())
         (work / "card.json").write_bytes(pretty_json(_card(config, training, reports)))
         (work / "provenance.json").write_bytes(pretty_json(_provenance(training, parent)))
+        (work / REFERENCE).write_bytes(reference)
         (work / ARCHIVE).write_bytes(_archive(work))
         (work / MANIFEST).write_bytes(build_manifest(work).to_bytes())
     return verify(target)

@@ -26,6 +26,8 @@ from puzzlenet.files import new_folder, pretty_json
 from puzzlenet.fit import Clock, Epoch, Fitted, Split, TrainConfig, fit, logits_of
 from puzzlenet.metrics import Scores, fit_temperature, score, softmax
 from puzzlenet.network import PuzzleNet, normalise, on_device
+from puzzlenet.reference import write_reference
+from puzzlenet.splits import hold_out
 from puzzlenet.weights import save_weights
 
 Triple = tuple[float, float, float]
@@ -65,7 +67,7 @@ def train(
     symmetries: Symmetries = dataset.symmetries if config.symmetries == "auto" else config.symmetries
     with new_folder(target) as work:
         pixels = dataset.pixels(config.image_size, on_load)
-        split = _split(pixels, dataset.labels(), config, device)
+        split = _split(pixels, dataset.labels(), dataset.groups, config, device)
         mean, std = _channel_statistics(split.train_x)
         model_config = ModelConfig(
             architecture=Architecture(width=config.width, blocks=config.blocks),
@@ -91,6 +93,7 @@ def train(
         network.load_state_dict(fitted.best.state)
         trained = _finish(network, split, model_config, fitted)
         save_weights(network, work / "model.safetensors")
+        write_reference(work, network, trained.config, split.val_x.cpu().numpy(), split.val_y.cpu().numpy())
         (work / "config.json").write_bytes(trained.config.to_json())
         (work / "training.json").write_bytes(pretty_json(_record(dataset, digest, config, trained)))
     return trained
@@ -122,13 +125,15 @@ def _finish(network: PuzzleNet, split: Split, model: ModelConfig, fitted: Fitted
     )
 
 
-def _split(pixels: NDArray[np.uint8], labels: NDArray[np.int64], config: TrainConfig, device: torch.device) -> Split:
-    """Hold out the same share of every class, at least one image, by the seed."""
-    rng = np.random.default_rng(config.seed)
-    held = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        held[members[: max(1, round(config.validation * len(members)))]] = True
+def _split(
+    pixels: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    groups: tuple[str, ...] | None,
+    config: TrainConfig,
+    device: torch.device,
+) -> Split:
+    """Hold out the same share of every class by the seed; what belongs together stays together."""
+    held = hold_out(labels, config.validation, config.seed, groups)
     x, y = torch.from_numpy(pixels), torch.from_numpy(labels)
     keep = torch.from_numpy(held)
     return Split(
@@ -160,6 +165,7 @@ def _record(dataset: Dataset, digest: str, config: TrainConfig, trained: Trained
         "schema": 1,
         "dataset": {
             "digest": digest,
+            "manifest": info.manifest if info else None,
             "counts": dataset.counts(),
             "profile": info.profile if info else None,
             "seed": info.seed if info else None,

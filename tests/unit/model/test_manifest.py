@@ -14,7 +14,7 @@ from puzzlenet.manifest import FILES, MANIFEST, build_manifest, check_digest, pa
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A version of five small files."""
+    """A version of small files."""
     for name in FILES:
         (tmp_path / name).write_bytes(name.encode())
     (tmp_path / MANIFEST).write_bytes(build_manifest(tmp_path).to_bytes())
@@ -79,7 +79,7 @@ def test_a_version_must_be_spelled_as_a_digest(text: str) -> None:
     "edit",
     [
         lambda value: value["files"].reverse(),
-        lambda value: value["files"].pop(),
+        lambda value: value["files"].pop(0),
         lambda value: value["files"][0].update(path="../../etc/passwd"),
         lambda value: value["files"][0].update(path=MANIFEST),
         lambda value: value["files"][0].update(sha256="0"),
@@ -100,3 +100,10 @@ def test_a_manifest_in_another_spelling_is_refused(folder: Path) -> None:
     value = json.loads((folder / MANIFEST).read_bytes())
     with pytest.raises(BadVersionError, match="canonical"):
         parse_manifest(json.dumps(value, indent=2, sort_keys=True).encode())
+
+
+def test_a_version_of_before_there_was_a_drift_reference_is_still_one(folder: Path) -> None:
+    value = json.loads((folder / MANIFEST).read_bytes())
+    assert value["files"].pop()["path"] == "reference.safetensors"
+    data = json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    assert len(parse_manifest(data, "sha256:" + sha256_of(data)).files) == len(FILES) - 1
