@@ -113,12 +113,13 @@ class Lab:
         digest = self._puzzlenet("registry", "push", str(out), *endpoint, quiet=True).split()[-1]
         return Version(key, f"{recipe.what}; {_accuracy(evaluation):.1%} on pieces it has not seen", digest)
 
+    def data(self, name: str) -> Path:
+        """Folder of the pieces that a recipe's run is trained on."""
+        options = ("--profile", "line-1", *RECIPES[name].data, "--workers", "2")
+        return self._once(f"data-{name}", lambda out: self._puzzlenet("generate", str(out), *options))
+
     def _run_folder(self, name: str) -> Path:
-        recipe = RECIPES[name]
-        data = self._once(
-            f"data-{name}",
-            lambda out: self._puzzlenet("generate", str(out), "--profile", "line-1", *recipe.data, "--workers", "2"),
-        )
+        recipe, data = RECIPES[name], self.data(name)
         return self._once(
             f"run-{name}", lambda out: self._puzzlenet("train", str(data), str(out), *recipe.train, "--threads", "2")
         )
