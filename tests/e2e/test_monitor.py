@@ -69,7 +69,7 @@ def test_every_prediction_is_on_record(serving: Namespace, camera: Line) -> None
     time.sleep(10)
     answered = camera.tally().answered
     assert answered > 0
-    _until(lambda: _state(serving)["input"]["images"] >= answered, serving, "the records have arrived", 60)
+    _until(lambda: bool(_state(serving)["input"]["images"] >= answered), serving, "the records have arrived", 60)
     assert camera.tally().lost == 0
 
 
