@@ -31,6 +31,7 @@ PACKAGES: dict[str, str] = {
     "procps": "sysctl",
     "kmod": "modprobe",
     "mount": "mount",
+    "chromium": "chromium",  # the monitor's pages are tested in a browser
 }
 SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 POLICY = Path("/usr/sbin/policy-rc.d")

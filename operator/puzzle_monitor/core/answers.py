@@ -18,6 +18,13 @@ from puzzle_monitor.core.work import Outcome
 _NAMED = 100
 
 
+class TokenRoles(Wire):
+    """Whose token it is, and what it opens."""
+
+    name: str
+    roles: tuple[str, ...]
+
+
 class Ingested(Wire):
     """What became of a batch. All of it is on disk, whatever happens to the monitor now."""
 

@@ -11,9 +11,10 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from puzzle_monitor.http import operations, problems, reading, writing
+from puzzle_monitor.http import identity, operations, problems, reading, writing
 from puzzle_monitor.http.bodies import Bodies
 from puzzle_monitor.http.documents import complete
+from puzzle_monitor.http.pages import routes as pages
 from puzzle_monitor.service.access import Access
 from puzzle_monitor.service.monitor import Monitor
 from puzzle_monitor.service.retention import Retention
@@ -87,6 +88,8 @@ def create_app(
     problems.install(app)
     app.include_router(writing.routes(monitor, access, Bodies()))
     app.include_router(reading.routes(monitor, access))
+    app.include_router(identity.routes(access))
     app.include_router(operations.routes(monitor))
+    app.include_router(pages.routes())
     app.add_middleware(_Counted, telemetry=monitor.telemetry)
     return app

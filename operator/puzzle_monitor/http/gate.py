@@ -13,9 +13,9 @@ _Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
 
 
 class Gate:
-    """A FastAPI dependency: lets tokens with one role pass."""
+    """A FastAPI dependency: lets tokens with one role pass, or any token that is known."""
 
-    def __init__(self, access: Access, role: Role, cost: float = 1.0) -> None:
+    def __init__(self, access: Access, role: Role | None, cost: float = 1.0) -> None:
         self._access, self._role, self._cost = access, role, cost
 
     async def __call__(self, credentials: _Credentials, request: Request) -> Token:

@@ -33,15 +33,15 @@ class Access:
         except ValueError as error:
             raise ConfigurationError(f"the tokens {path}: {error}") from error
 
-    def admit(self, presented: str | None, role: Role) -> Token:
-        """Whose token it is. Raises Refused with 401 or 403."""
+    def admit(self, presented: str | None, role: Role | None) -> Token:
+        """Whose token it is; with a role of None, any will do. Raises Refused with 401 or 403."""
         self._reload()
         if not presented:
             raise Refused(401, "send the header Authorization: Bearer TOKEN")
         token = find(self._tokens, presented)
         if token is None:
             raise Refused(401, "this token is not known: it was mistyped, or taken out of the monitor's Secret")
-        if role not in token.roles:
+        if role is not None and role not in token.roles:
             raise Refused(403, f"token {token.name!r} has no role {role.value!r}; give it that role in the Secret")
         return token
 

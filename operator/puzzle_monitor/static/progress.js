@@ -1,0 +1,50 @@
+// How many labels there are, how many are wanted, and whose they are.
+
+import { byId, say } from "./dom.js";
+import { count, counted } from "./format.js";
+
+const PEOPLE_SHOWN = 5;
+const DAY_MS = 86_400_000;
+
+/** Ask and show. `wanted` is {namespace, model}, or {} for all models. Rejects with an ApiError. */
+export async function showProgress(api, wanted, found) {
+  const model = found.find((one) => one.namespace === wanted.namespace && one.model === wanted.model);
+  const [labels, people] = await Promise.all([labelCount(api, wanted, model), byPerson(api, wanted)]);
+  showCount(labels);
+  say(byId("people"), people);
+}
+
+async function labelCount(api, wanted, model) {
+  if (model?.settings) {
+    const { settings, state } = await api.get(`v1/models/${wanted.namespace}/${wanted.model}`);
+    return { total: state.labels.total, goal: settings.labels_wanted ?? null };
+  }
+  const report = await api.get("v1/accuracy", { ...wanted, window: "90d" });
+  return { total: report.labelled, goal: null };
+}
+
+function showCount({ total, goal }) {
+  const bar = byId("progress-bar");
+  bar.hidden = goal === null;
+  if (goal === null) {
+    say(byId("progress-text"), `${counted(total, "label")} saved so far.`);
+    return;
+  }
+  bar.max = goal;
+  bar.value = Math.min(total, goal);
+  const missing = Math.max(0, goal - total);
+  const rest = missing ? `${count(missing)} more start a retraining.` : "Enough for a retraining.";
+  say(byId("progress-text"), `${count(total)} of ${counted(goal, "label")} saved. ${rest}`);
+}
+
+async function byPerson(api, wanted) {
+  const since = new Date(api.now() - DAY_MS).toISOString();
+  const { predictions } = await api.get("v1/predictions", { ...wanted, labelled: true, since, limit: 1000 });
+  const counts = new Map();
+  for (const { truth_by: who } of predictions) counts.set(who, (counts.get(who) ?? 0) + 1);
+  if (!counts.size) return "Nobody has labelled a piece of the last 24 hours yet.";
+  const ranked = [...counts].sort((a, b) => b[1] - a[1]);
+  const shown = ranked.slice(0, PEOPLE_SHOWN).map(([who, pieces]) => `${who} ${count(pieces)}`);
+  if (ranked.length > PEOPLE_SHOWN) shown.push(`${count(ranked.length - PEOPLE_SHOWN)} more people`);
+  return `Pieces of the last 24 hours, by who labelled them: ${shown.join(", ")}.`;
+}
