@@ -16,6 +16,7 @@ export class Classes {
   #box = byId("classes");
   #choose;
   #labels = [];
+  #focused = null;
 
   constructor(choose) {
     this.#choose = choose;
@@ -23,6 +24,8 @@ export class Classes {
 
   /** Show a piece's classes, or none. */
   show(piece) {
+    // Whoever goes by the tab key stays at the same class, though its button is another one for each piece.
+    if (this.#box.contains(document.activeElement)) this.#focused = document.activeElement.dataset.label;
     this.#labels = piece ? order(piece.probabilities) : [];
     this.#box.replaceChildren(...this.#labels.map((label, index) => this.#row(piece, label, KEYS[index])));
     this.enable(false);
@@ -30,7 +33,11 @@ export class Classes {
 
   /** Let them be pressed, or not. */
   enable(yes) {
-    for (const button of this.#box.children) button.disabled = !yes;
+    for (const button of this.#box.children) {
+      button.disabled = !yes;
+      if (yes && button.dataset.label === this.#focused && document.activeElement === document.body) button.focus();
+    }
+    if (yes) this.#focused = null;
   }
 
   /** The class that a key stands for, or undefined. */

@@ -5,6 +5,7 @@ import { pages } from "./api.js";
 const AHEAD = 4; // pictures fetched before their turn
 const LOW = 10; // fewer waiting than this: ask for more
 const STALE_MS = 30_000;
+const HASTE_MS = 2_000;
 
 /** Pictures as object URLs, fetched once each, forgotten when their piece is. */
 export class Pictures {
@@ -51,6 +52,11 @@ export class Pieces {
     return this.#waiting[0];
   }
 
+  /** Whether the monitor has been asked yet. */
+  get asked() {
+    return this.#askedAt > 0;
+  }
+
   /** Show the pieces of another model. */
   choose(wanted) {
     this.#wanted = wanted;
@@ -89,8 +95,7 @@ export class Pieces {
 
   /** Ask for more where few are left or the list is old. True if the list is new. Rejects with an ApiError. */
   async fill() {
-    const stale = Date.now() - this.#askedAt > STALE_MS;
-    if (!stale && (this.#waiting.length >= LOW || this.#askedAt)) return false;
+    if (Date.now() - this.#askedAt < (this.#waiting.length < LOW ? HASTE_MS : STALE_MS)) return false;
     this.#asked ??= this.#ask(this.#wanted).finally(() => (this.#asked = null));
     return this.#asked;
   }

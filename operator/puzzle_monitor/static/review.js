@@ -24,6 +24,7 @@ class Review {
   #shown = null; // the piece on the screen
   #open = false; // whether it may be labelled now
   #lastAt = 0;
+  #notices = new Map();
 
   async begin() {
     this.#listen();
@@ -42,6 +43,7 @@ class Review {
     this.#lastAt = Math.max(this.#session.api.now(), this.#lastAt + 1);
     const entry = { kind: "label", piece, label, who: this.#session.name, at: new Date(this.#lastAt).toISOString() };
     this.#given.push(entry);
+    this.#notice("refused", "");
     this.#pieces.settle(piece, false);
     this.#outbox.add(entry);
     this.#next(`${className(label)}.`);
@@ -100,13 +102,30 @@ class Review {
     this.#classes.show(piece);
     byId("picture").hidden = true;
     say(byId("caption"), piece ? caption(piece) : "");
-    say(byId("verdict"), piece ? `The model says ${className(piece.label)}, ${percent(piece.confidence)} sure.` : "");
+    this.#showVerdict(piece);
     if (!piece) this.#showEmpty();
     else this.#showPicture(piece);
     this.#pieces.prefetch();
   }
 
+  #showVerdict(piece) {
+    const says = piece ? `The model says ${className(piece.label)}, ${percent(piece.confidence)} sure.` : "";
+    const known = piece?.truth ? ` ${piece.truth_by} labelled it ${className(piece.truth)}; your label replaces that.` : "";
+    say(byId("verdict"), says + known);
+  }
+
+  /** Somebody else may have labelled it since the list was asked for. */
+  async #lookAgain(piece) {
+    try {
+      const now = await this.#session.api.get(`v1/predictions/${encodeURIComponent(piece.id)}`);
+      if (piece === this.#shown && !this.#given.some((one) => one.piece === piece)) this.#showVerdict(now);
+    } catch (error) {
+      if (error.passing === undefined) throw error; // a courtesy: that the monitor is away is said elsewhere
+    }
+  }
+
   #showEmpty() {
+    if (!this.#pieces.asked) return say(byId("placeholder"), "Asking for pieces …");
     const { skipped } = this.#pieces;
     const again = el("button", { onclick: () => this.#bringBack() }, "Show skipped pieces again");
     byId("placeholder").replaceChildren("No piece is waiting for a label. New ones appear here by themselves.", skipped ? again : "");
@@ -133,6 +152,7 @@ class Review {
     picture.hidden = false;
     say(byId("placeholder"), "");
     setTimeout(() => piece === this.#shown && this.#allow(), GLANCE_MS);
+    this.#lookAgain(piece);
   }
 
   #allow() {
@@ -162,15 +182,19 @@ class Review {
     const text = { saved: "All saved", saving: "Saving …" }[state] ?? `${counted(size, "change")} not saved`;
     byId("save").dataset.state = state;
     say(byId("save"), text);
-    this.#notice(state === "waiting" ? `${reason} What you label is kept here and sent by itself; leave this page open.` : "");
+    const kept = "What you label is kept here and sent by itself: leave this page open.";
+    this.#notice("saving", state === "waiting" ? `${reason} ${kept}` : "");
     document.title = `${state === "saved" ? "" : "● "}Review · Puzzle monitor`;
     this.#showLatest();
     if (state === "stopped") this.#session.ask(reason).then(() => this.#outbox.retry());
   }
 
-  #notice(text) {
-    byId("notice").hidden = !text;
-    say(byId("notice"), text);
+  /** What is wrong, one sentence of each kind: "saving", "asking", "refused". */
+  #notice(kind, sentence) {
+    this.#notices.set(kind, sentence);
+    const all = [...new Set(this.#notices.values())].filter(Boolean).join(" ");
+    byId("notice").hidden = !all;
+    say(byId("notice"), all);
   }
 
   // ------------------------------------------------------------ what the monitor is told and asked
@@ -198,7 +222,7 @@ class Review {
     }
     this.#show();
     const what = entry.kind === "label" ? `The label ${className(given.label)} was` : "Taking back a label was";
-    this.#notice(`${what} refused: ${outcome.message}`);
+    this.#notice("refused", `${what} refused: ${outcome.message}`);
   }
 
   async #refresh() {
@@ -218,9 +242,9 @@ class Review {
 
   async #fill() {
     try {
-      if (!(await this.#pieces.fill())) return;
-      this.#show();
-      if (this.#outbox.state === "saved") this.#notice("");
+      const fresh = await this.#pieces.fill();
+      this.#notice("asking", "");
+      if (fresh) this.#show();
     } catch (error) {
       this.#away(error, () => this.#fill());
     }
@@ -239,7 +263,7 @@ class Review {
   #away(error, again) {
     if (error.unauthorised) this.#session.ask(error.message).then(again);
     else if (error.passing === undefined) throw error;
-    else this.#notice(error.message);
+    else if (this.#outbox.state !== "waiting") this.#notice("asking", error.message); // else it is said already
   }
 
   #wanted() {
