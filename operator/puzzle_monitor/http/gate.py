@@ -13,13 +13,13 @@ _Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
 
 
 class Gate:
-    """A FastAPI dependency: lets tokens with one role pass, or any token that is known."""
+    """A FastAPI dependency: lets tokens pass that have one of these roles."""
 
-    def __init__(self, access: Access, role: Role | None, cost: float = 1.0) -> None:
-        self._access, self._role, self._cost = access, role, cost
+    def __init__(self, access: Access, *roles: Role, cost: float = 1.0) -> None:
+        self._access, self._roles, self._cost = access, roles, cost
 
     async def __call__(self, credentials: _Credentials, request: Request) -> Token:
-        token = self._access.admit(credentials.credentials if credentials else None, self._role)
+        token = self._access.admit(credentials.credentials if credentials else None, self._roles)
         self._access.charge(token, self._cost)
         request.state.token = token
         return token

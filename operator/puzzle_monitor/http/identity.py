@@ -14,7 +14,7 @@ from puzzle_monitor.service.access import Access
 def routes(access: Access) -> APIRouter:
     """Who the monitor takes the sender for."""
     router = APIRouter(prefix="/v1")
-    anybody = Depends(Gate(access, None))
+    anybody = Depends(Gate(access))
 
     @router.get("/token", responses=refusals(), operation_id="token")
     async def token(found: Annotated[Token, anybody]) -> answers.TokenRoles:

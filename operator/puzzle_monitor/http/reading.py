@@ -125,7 +125,7 @@ def _single(router: APIRouter, monitor: Monitor, access: Access) -> None:
 
 
 def _many(router: APIRouter, monitor: Monitor, access: Access) -> None:
-    reader, exporter = Depends(Gate(access, Role.READ)), Depends(Gate(access, Role.READ, _EXPORT_COST))
+    reader, exporter = Depends(Gate(access, Role.READ)), Depends(Gate(access, Role.READ, cost=_EXPORT_COST))
 
     @router.get("/predictions", dependencies=[reader], responses=refusals(422), operation_id="list")
     def predictions(query: Annotated[ListQuery, Query()]) -> answers.Page:

@@ -65,7 +65,7 @@ def _feedback(router: APIRouter, monitor: Monitor, access: Access, bodies: Bodie
 
 
 def _images(router: APIRouter, monitor: Monitor, access: Access, bodies: Bodies) -> None:
-    sender = Depends(Gate(access, Role.INGEST, _IMAGE_COST))
+    sender = Depends(Gate(access, Role.INGEST, cost=_IMAGE_COST))
 
     @router.put(
         "/predictions/{prediction_id}/image",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from puzzle_monitor.core.faults import Refused
@@ -33,16 +33,18 @@ class Access:
         except ValueError as error:
             raise ConfigurationError(f"the tokens {path}: {error}") from error
 
-    def admit(self, presented: str | None, role: Role | None) -> Token:
-        """Whose token it is; with a role of None, any will do. Raises Refused with 401 or 403."""
+    def admit(self, presented: str | None, roles: Collection[Role]) -> Token:
+        """Whose token it is; one of the roles will do, and without any of them any token. Raises Refused with 401 or
+        403."""
         self._reload()
         if not presented:
             raise Refused(401, "send the header Authorization: Bearer TOKEN")
         token = find(self._tokens, presented)
         if token is None:
             raise Refused(401, "this token is not known: it was mistyped, or taken out of the monitor's Secret")
-        if role is not None and role not in token.roles:
-            raise Refused(403, f"token {token.name!r} has no role {role.value!r}; give it that role in the Secret")
+        if roles and not token.roles.intersection(roles):
+            names = " or ".join(repr(role.value) for role in roles)
+            raise Refused(403, f"token {token.name!r} has no role {names}; give it that role in the Secret")
         return token
 
     def charge(self, token: Token, cost: float) -> None:

@@ -76,6 +76,7 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
+        self.folder = folder
         self._log = folder / "monitor.log"
         self._environment = environment(folder, database, host="127.0.0.1", port=str(port), **settings)
         self._process: subprocess.Popen[bytes] | None = None

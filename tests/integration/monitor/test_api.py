@@ -247,6 +247,11 @@ def test_who_may_do_what(live: Server, token: str | None, method: str, path: str
     assert (answer.headers.get("www-authenticate") == "Bearer") == (status == 401)
 
 
+def test_a_token_is_told_what_it_opens(live: Server) -> None:
+    with live.client("inspector") as inspector:
+        assert inspector.get("/v1/token").json() == {"name": "inspector", "roles": ["feedback", "read"]}
+
+
 @pytest.mark.parametrize("header", ["Bearer wrong", "Basic aGFuZGxlcjp4", "Bearer \xff\xfe", "bearer"])
 def test_other_credentials_are_refused(live: Server, header: str) -> None:
     answer = httpx.get(f"{live.url}/v1/predictions", headers=[(b"Authorization", header.encode("latin-1"))])
