@@ -1,6 +1,8 @@
 """The errors that a user can cause, and nothing else.
 
 PuzzleNetError          shown as one sentence, exit code 2; anything else is a bug and keeps its traceback
+├── AwayError           something that may be back soon: exit code 1, worth another try with the same words
+│   └── WorkerLostError another process of a distributed run
 ├── BadDataError        a data set, a folder or a file in it
 │   └── BadImageError   one image; also raised by the server, where it becomes a 4xx answer
 ├── BadCheckpointError  the state of a training run that cannot be gone on from
@@ -11,6 +13,14 @@ PuzzleNetError          shown as one sentence, exit code 2; anything else is a b
 
 class PuzzleNetError(Exception):
     """Wrong input or environment. The message names the file or field and the fix."""
+
+
+class AwayError(PuzzleNetError):
+    """What is needed cannot be reached at present. Trying again later is the fix."""
+
+
+class WorkerLostError(AwayError):
+    """Another worker of a distributed run has died or never came."""
 
 
 class BadDataError(PuzzleNetError):

@@ -6,10 +6,12 @@ did), and appears under its name only when it is whole.
 
 import os
 import platform
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from torch import Tensor
 
 from puzzlenet.checkpoint import Checkpoint
 from puzzlenet.config import Architecture, ModelConfig
-from puzzlenet.dataset import Dataset, Symmetries, require_every_class
+from puzzlenet.dataset import Dataset, require_every_class
 from puzzlenet.errors import PuzzleNetError
 from puzzlenet.files import new_folder, pretty_json
 from puzzlenet.fit import Clock, Epoch, Fitted, Split, TrainConfig, fit, logits_of
@@ -28,6 +30,7 @@ from puzzlenet.metrics import Scores, fit_temperature, score, softmax
 from puzzlenet.network import PuzzleNet, normalise, on_device
 from puzzlenet.reference import write_reference
 from puzzlenet.splits import hold_out
+from puzzlenet.team import ALONE, Team
 from puzzlenet.weights import save_weights
 
 Triple = tuple[float, float, float]
@@ -55,48 +58,56 @@ def train(
     on_load: Callable[[int, int], None] | None = None,
     clock: Clock = time.monotonic,
     checkpoint: Checkpoint | None = None,
+    team: Team = ALONE,
 ) -> Trained:
     """Train on a data set and write a run folder. Raises BadDataError for unusable data, before anything is written.
 
     With a checkpoint, a run that was cut off goes on after its last saved epoch and ends with the same weights;
-    BadCheckpointError says that it is of another run.
+    BadCheckpointError says that it is of another run. Of a team the first worker alone writes, reads the
+    checkpoint and tells of epochs; all of them return the result.
     """
     require_every_class(dataset, at_least=4)
     device = pick_device(config.device)
     _prepare_torch(config, device)
-    symmetries: Symmetries = dataset.symmetries if config.symmetries == "auto" else config.symmetries
-    with new_folder(target) as work:
-        pixels = dataset.pixels(config.image_size, on_load)
-        split = _split(pixels, dataset.labels(), dataset.groups, config, device)
-        mean, std = _channel_statistics(split.train_x)
-        model_config = ModelConfig(
-            architecture=Architecture(width=config.width, blocks=config.blocks),
-            classes=dataset.classes,
-            image_size=config.image_size,
-            symmetries=symmetries,
-            mean=mean,
-            std=std,
-        )
-        network = on_device(PuzzleNet(model_config.architecture, len(dataset.classes)), device)
-        network.whiten(normalise(split.train_x[:_WHITEN], model_config.mean, model_config.std))
+    config = replace(config, compile=_compiles(config.compile, device))
+    with new_folder(target) if team.first else nullcontext() as work:
+        split = _split(dataset.pixels(config.image_size, on_load), dataset.labels(), dataset.groups, config, device)
+        model = _model_config(dataset, split, config)
+        network = on_device(PuzzleNet(model.architecture, len(dataset.classes)), device)
+        network.whiten(normalise(split.train_x[:_WHITEN], model.mean, model.std))
         digest = dataset.digest()
         fitted = fit(
             network,
             split,
-            model_config,
+            model,
             config,
-            on_epoch=on_epoch,
+            on_epoch=on_epoch if team.first else lambda _: None,
             clock=clock,
             checkpoint=checkpoint,
             data=digest,
+            team=team,
         )
         network.load_state_dict(fitted.best.state)
-        trained = _finish(network, split, model_config, fitted)
-        save_weights(network, work / "model.safetensors")
-        write_reference(work, network, trained.config, split.val_x.cpu().numpy(), split.val_y.cpu().numpy())
-        (work / "config.json").write_bytes(trained.config.to_json())
-        (work / "training.json").write_bytes(pretty_json(_record(dataset, digest, config, trained)))
+        trained = _finish(network, split, model, fitted)
+        if work is not None:
+            save_weights(network, work / "model.safetensors")
+            write_reference(work, network, trained.config, split.val_x.cpu().numpy(), split.val_y.cpu().numpy())
+            (work / "config.json").write_bytes(trained.config.to_json())
+            record = _record(dataset, digest, config, trained, team.size)
+            (work / "training.json").write_bytes(pretty_json(record))
     return trained
+
+
+def _model_config(dataset: Dataset, split: Split, config: TrainConfig) -> ModelConfig:
+    mean, std = _channel_statistics(split.train_x)
+    return ModelConfig(
+        architecture=Architecture(width=config.width, blocks=config.blocks),
+        classes=dataset.classes,
+        image_size=config.image_size,
+        symmetries=dataset.symmetries if config.symmetries == "auto" else config.symmetries,
+        mean=mean,
+        std=std,
+    )
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -108,6 +119,14 @@ def pick_device(wanted: str) -> torch.device:
     if wanted not in ("cpu", "cuda"):
         raise PuzzleNetError(f"--device {wanted}: choose auto, cpu or cuda")
     return torch.device(wanted)
+
+
+def _compiles(wanted: bool | None, device: torch.device) -> bool:
+    """By default a GPU's network is compiled where a C compiler is, which torch builds its kernels' launchers with."""
+    possible = any(shutil.which(name) for name in (os.environ.get("CC") or "cc", "gcc", "clang"))
+    if wanted and not possible:
+        raise PuzzleNetError("--compile: there is no C compiler (cc, gcc or clang) here; use --no-compile")
+    return (device.type == "cuda" and possible) if wanted is None else wanted
 
 
 def _finish(network: PuzzleNet, split: Split, model: ModelConfig, fitted: Fitted) -> Trained:
@@ -158,7 +177,7 @@ def _prepare_torch(config: TrainConfig, device: torch.device) -> None:
         torch.backends.cudnn.benchmark = True
 
 
-def _record(dataset: Dataset, digest: str, config: TrainConfig, trained: Trained) -> dict[str, Any]:
+def _record(dataset: Dataset, digest: str, config: TrainConfig, trained: Trained, workers: int) -> dict[str, Any]:
     """``training.json``: enough to make the model again, and how it did when it was made."""
     info = dataset.info
     return {
@@ -171,6 +190,7 @@ def _record(dataset: Dataset, digest: str, config: TrainConfig, trained: Trained
             "seed": info.seed if info else None,
         },
         "parameters": asdict(config),
+        "workers": workers,
         "validation": trained.validation.to_dict(),
         "epochs": trained.epochs,
         "best_epoch": trained.best_epoch,

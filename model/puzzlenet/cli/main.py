@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,12 +11,13 @@ import typer
 from puzzlenet.cli import console
 from puzzlenet.cli.data import app as dataset_app
 from puzzlenet.cli.registry import app as registry_app
-from puzzlenet.errors import PuzzleNetError
+from puzzlenet.errors import AwayError, PuzzleNetError
 
 app = typer.Typer(
     name="puzzlenet",
     help="PuzzleNet classifies pictures of jigsaw pieces: make data, train, judge, package, publish, serve.\n\n"
-    "Exit codes: 0 done; 1 done, but the model is below --min-accuracy; 2 bad input, named in one line.",
+    "Exit codes: 0 done; 1 done, but the model is below --min-accuracy, or something is away and another try is worth "
+    "it; 2 bad input, named in one line.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,7 +35,7 @@ def main() -> None:
         app()
     except PuzzleNetError as exc:
         console.fail(str(exc))
-        sys.exit(2)
+        sys.exit(1 if isinstance(exc, AwayError) else 2)
     except KeyboardInterrupt:
         console.fail("interrupted; nothing half-written was left behind")
         sys.exit(130)
@@ -84,16 +86,30 @@ def train(
     ] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    compile: Annotated[bool, typer.Option(help="torch.compile the network; pays off on a GPU.")] = False,
+    compile: Annotated[
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile", help="torch.compile the network; by default on a GPU with a C compiler beside it."
+        ),
+    ] = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(help="Folder for the state after every epoch; a run that was cut off goes on from it."),
     ] = None,
+    distributed: Annotated[
+        bool, typer.Option("--distributed", help="Be one of several workers, under torchrun or in an Indexed Job.")
+    ] = False,
 ) -> None:
-    """Train PuzzleNet on a data set and write a run folder."""
+    """Train PuzzleNet on a data set and write a run folder.
+
+    With --distributed the place among the workers comes from RANK and WORLD_SIZE (torchrun) or JOB_COMPLETION_INDEX
+    and JOB_COMPLETIONS, and MASTER_ADDR names worker 0, which alone writes. --batch is that of all workers together.
+    """
     from puzzlenet.checkpoint import FolderCheckpoint
     from puzzlenet.dataset import open_dataset
     from puzzlenet.fit import Epoch, TrainConfig
+    from puzzlenet.team import ALONE, join
+    from puzzlenet.train import pick_device
     from puzzlenet.train import train as fit
 
     config = TrainConfig(
@@ -119,10 +135,13 @@ def train(
             f"  best {epoch.best:.4f}  {epoch.seconds:5.0f} s  to go {epoch.eta:4.0f} s"
         )
 
-    with console.counting("reading images") as loading:
+    keep = FolderCheckpoint(checkpoint) if checkpoint is not None else None
+    meeting = join(os.environ, pick_device(device)) if distributed else nullcontext(ALONE)
+    with console.counting("reading images") as loading, meeting as team:
         dataset = open_dataset(data)
-        keep = FolderCheckpoint(checkpoint) if checkpoint is not None else None
-        trained = fit(dataset, out, config, on_epoch=show, on_load=loading, checkpoint=keep)
+        trained = fit(dataset, out, config, on_epoch=show, on_load=loading, checkpoint=keep, team=team)
+    if not team.first:
+        return
     console.show_scores("held-out share", trained.validation, trained.config.classes)
     console.say(
         f"{out}: best epoch {trained.best_epoch} of {trained.epochs}, {trained.parameters} parameters, "
