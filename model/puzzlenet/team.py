@@ -55,7 +55,7 @@ class Team:
             return
         flat = torch.cat([one.flatten() for one in gradients])
         self.add(flat)
-        for one, part in zip(gradients, flat.split([one.numel() for one in gradients]), strict=True):
+        for one, part in zip(gradients, torch.split(flat, [one.numel() for one in gradients]), strict=True):
             one.copy_(part.view_as(one))
 
     def agree(self, tensors: Iterable[Tensor]) -> None:
@@ -124,7 +124,8 @@ class SharedNorm(nn.BatchNorm2d):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """As BatchNorm2d. Sums are taken of what is left of the running mean, which rounds better than raw squares."""
         if not self.training or self.running_mean is None or self.running_var is None:
-            return super().forward(x_BCHW)
+            plain: Tensor = super().forward(x_BCHW)
+            return plain
         channels = x_BCHW.shape[1]
         centre = self.running_mean.view(1, -1, 1, 1).clone()
         x = x_BCHW.float() - centre
@@ -140,7 +141,7 @@ class SharedNorm(nn.BatchNorm2d):
             self.running_mean.add_(step * mean)
             self.running_var.lerp_(variance * (count / (count - 1).clamp(min=1.0)), step)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        out = (x - mean.view(1, -1, 1, 1)) * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+        out: Tensor = (x - mean.view(1, -1, 1, 1)) * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
         return out.to(x_BCHW.dtype)
 
 
@@ -173,7 +174,8 @@ class _Sum(torch.autograd.Function):
         return total
 
 
-@torch.compiler.disable  # a collective is a call to others: it stays outside what is compiled
+# A collective is a call to others: it stays outside what is compiled.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _summed(value: Tensor) -> Tensor:
     out: Tensor = _Sum.apply(value)  # type: ignore[no-untyped-call]
     return out
