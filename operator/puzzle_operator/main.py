@@ -9,8 +9,10 @@ import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import httpx
 import kopf
 import prometheus_client
 import typer
@@ -18,6 +20,7 @@ import typer
 from puzzle_operator.adapters.cluster import KubeCluster
 from puzzle_operator.adapters.http import ObservedClient
 from puzzle_operator.adapters.kube import Kube
+from puzzle_operator.adapters.monitor import HttpMonitor
 from puzzle_operator.adapters.prometheus import PrometheusMetrics
 from puzzle_operator.adapters.registry import S3Registry
 from puzzle_operator.handlers.reconcile import Reconciler
@@ -55,7 +58,15 @@ def connect(settings: Settings, telemetry: Telemetry) -> Ports:
         stale_after=timedelta(seconds=settings.prometheus_stale_after),
         now=utc_now,
     )
-    return Ports(cluster=cluster, metrics=metrics, registry=S3Registry(cluster), clock=utc_now)
+    registry = S3Registry(cluster)
+    return Ports(cluster=cluster, metrics=metrics, registry=registry, clock=utc_now, monitor=_monitor(settings))
+
+
+def _monitor(settings: Settings) -> HttpMonitor | None:
+    if not settings.monitor_url:
+        return None
+    client = httpx.AsyncClient(base_url=settings.monitor_url.rstrip("/"), timeout=settings.monitor_timeout)
+    return HttpMonitor(client, Path(settings.monitor_token_file) if settings.monitor_token_file else None)
 
 
 async def operate(settings: Settings) -> None:

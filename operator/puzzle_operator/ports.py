@@ -22,6 +22,7 @@ from typing import Protocol
 from puzzle_operator.api.base import JsonObject
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.core.facts import Absence, Missing, Reading, Service, VersionCheck
+from puzzle_operator.core.monitor import MonitorState
 from puzzle_operator.core.situation import Note
 
 
@@ -109,6 +110,19 @@ class Metrics(Protocol):
     ) -> tuple[Mapping[str, Reading | Missing], Reading | Missing]:
         """Readings by metric of the spec, and the one that guards look at. Never raises for an outage."""
 
+    async def picture_rate(self, model: PuzzleModel) -> float | None:
+        """Pictures a second while the model's line works; None where nobody knows."""
+
+
+class Monitor(Protocol):
+    """Where predictions are recorded and watched."""
+
+    async def ask(self, namespace: str, name: str, settings: JsonObject) -> MonitorState | Missing:
+        """Tell it what is wanted of a model, and hear what it has seen. Never raises for an outage, nor waits long."""
+
+    async def forget(self, namespace: str, name: str, settings: JsonObject) -> None:
+        """The model is gone; these are its last settings."""
+
 
 class Registry(Protocol):
     """Where versions are kept."""
@@ -125,3 +139,5 @@ class Ports:
     metrics: Metrics
     registry: Registry
     clock: Callable[[], datetime]
+    monitor: Monitor | None = None
+    """None where no monitor is set up."""

@@ -44,6 +44,14 @@ class Settings:
     """After which a scrape counts as an outage."""
     queue_proxy_job: str = ".*queue-proxy.*"
     """Regular expression of the scrape jobs that read queue-proxy."""
+    monitor_url: str = ""
+    """Address of the monitor, from here and from the predictors; empty: there is none."""
+    monitor_token_file: str = ""
+    """File with the operator's token for it (role operator)."""
+    monitor_secret: str = "puzzle-monitor-ingest"  # noqa: S105 - the name of a Secret
+    """Secret in a model's namespace with the predictors' token, under the key token."""
+    monitor_timeout: float = 5.0
+    """For one request to the monitor; a pass waits half a second at most."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -63,6 +71,8 @@ class Settings:
             raise SettingsError(f"PUZZLE_LOG_LEVEL is {settings.log_level!r}: debug, info, warning or error")
         if not settings.prometheus_url.startswith(("http://", "https://")):
             raise SettingsError(f"PUZZLE_PROMETHEUS_URL is {settings.prometheus_url!r}: http://… or https://…")
+        if settings.monitor_url and not settings.monitor_url.startswith(("http://", "https://")):
+            raise SettingsError(f"PUZZLE_MONITOR_URL is {settings.monitor_url!r}: http://… or https://…")
         return settings
 
 

@@ -43,9 +43,23 @@ _CODE = ("http_response_status_code", "response_code")
 _BY = ", ".join((*_NAMESPACE, *_REVISION, *_POD))
 _LABELLED, _WRONG = "puzzle_monitor_labelled_total", "puzzle_monitor_wrong_total"
 _MONITOR_BY = "model_namespace, model, revision"
+_RATES_FOR = 300.0
+"""Seconds for which the lines' pace is not asked again."""
 _HINT = (
     "is queue-proxy scraped (port 9091), and does the ConfigMap config-observability in knative-serving set "
     "request-metrics-protocol: prometheus?"
+)
+
+
+def _of_the_monitor(series: str, by: str) -> str:
+    """Every replica of the monitor shows the numbers of one database: they are no parts of a sum."""
+    return f"sum by ({by}) (max without (instance, pod) ({series}))"
+
+
+_PICTURE_RATE = (
+    "quantile_over_time(0.9, ("
+    + _of_the_monitor("rate(puzzle_monitor_predictions_total[5m])", "model_namespace, model")
+    + ")[1d:5m])"
 )
 
 
@@ -90,6 +104,7 @@ class PrometheusMetrics:
         self._monotonic = monotonic
         self._namespaces: set[str] = set()
         self._cached: tuple[float, Snapshot | Missing] | None = None
+        self._rates: tuple[float, Mapping[tuple[str, str], float]] | None = None
         self._customs: dict[str, tuple[float, tuple[Series, ...] | Missing]] = {}
         self._lock = asyncio.Lock()
 
@@ -123,7 +138,7 @@ class PrometheusMetrics:
                 pod = pods.setdefault(_first(labels, _POD), [0.0, 0.0])
                 pod[0] += value
                 pod[1] += value if _failed(_first(labels, _CODE)) else 0.0
-            counters += [Counter(pod, revision, *values) for pod, values in sorted(pods.items())]
+            counters += [Counter(pod, revision, total, bad) for pod, (total, bad) in sorted(pods.items())]
         return self._reading(model, revisions, snapshot, counters, "")
 
     def _latency(
@@ -194,7 +209,7 @@ class PrometheusMetrics:
     async def _labelled(self, model: PuzzleModel, revisions: frozenset[str]) -> Reading | Missing:
         """Labels come late: a revision without any is idle, as long as the monitor counts for the model at all."""
         try:
-            found = [await self._shared_query(f"sum by ({_MONITOR_BY}) ({name})") for name in (_WRONG, _LABELLED)]
+            found = [await self._shared_query(_of_the_monitor(name, _MONITOR_BY)) for name in (_WRONG, _LABELLED)]
         except QueryError as exc:
             return exc.missing
         wrong, labelled = (
@@ -209,11 +224,24 @@ class PrometheusMetrics:
             reason = f"{_LABELLED} has no series of this model: does puzzle-monitor run, and has a piece been labelled?"
             return Missing(MissingKind.ABSENT, reason)
         counters = tuple(
-            Counter(revision, revision, count, min(wrong.get(revision, 0.0), count))
+            Counter(revision, revision, count, min(wrong.get(revision, 0.0), count), lasting=True)
             for revision, count in sorted(labelled.items())
             if revision in revisions
         )
         return Reading(counters, revisions, self._now())
+
+    async def picture_rate(self, model: PuzzleModel) -> float | None:
+        """The pace of the busy tenth of the last day, so that nights and breaks count for nothing; asked for all models
+        together, and kept for a while."""
+        if self._rates is None or self._monotonic() - self._rates[0] >= _RATES_FOR:
+            kept = self._rates[1] if self._rates is not None else {}
+            try:
+                async with asyncio.timeout(1.0):
+                    kept = {_model_of(labels): value for labels, value in await self._query(_PICTURE_RATE)}
+            except (QueryError, TimeoutError):
+                pass  # what was known is kept, or nobody knows
+            self._rates = (self._monotonic(), kept)
+        return self._rates[1].get((model.namespace, model.name))
 
     # ------------------------------------------------------------ queries
 
@@ -359,3 +387,7 @@ def _first(labels: Labels, names: tuple[str, ...]) -> str:
 
 def _failed(code: str) -> bool:
     return code.isdigit() and int(code) >= 400
+
+
+def _model_of(labels: Labels) -> tuple[str, str]:
+    return labels.get("model_namespace", ""), labels.get("model", "")

@@ -203,6 +203,8 @@ class DriftStatus(Wire):
     """As last heard; kept through an outage of the monitor, so that it is not announced twice."""
     harmful: Harm | None = None
     message: str | None = None
+    run_images: int | None = None
+    """Pictures between two false alarms, as spec.drift and the line's rate have it."""
     reports: tuple[DriftReport, ...] = ()
 
 

@@ -34,6 +34,9 @@ class Missing:
     reason: str
 
 
+NO_MONITOR = Missing(MissingKind.ABSENT, "no monitor is set up (PUZZLE_MONITOR_URL)")
+
+
 @dataclass(frozen=True, slots=True)
 class Counter:
     """One pair of counters: all requests of a pod (or revision) and the bad ones among them, since its
@@ -43,6 +46,8 @@ class Counter:
     revision: str
     total: float
     bad: float
+    lasting: bool = False
+    """Whether it is kept in a database, and does not begin again with its pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,5 +170,7 @@ class Facts:
     """By name of the metric in the spec."""
     guard: Reading | Missing = Missing(MissingKind.UNAVAILABLE, "not read")
     """Responses and errors of every revision, whatever the metrics of the spec."""
-    monitor: MonitorState | Missing = Missing(MissingKind.ABSENT, "no monitor is set up")
-    """Drift, health of the pictures and labels. ABSENT: there is no monitor, or it does not know the model yet."""
+    monitor: MonitorState | Missing = NO_MONITOR
+    """Drift, health of the pictures and labels. ABSENT: there is no monitor, or it is one that knows no models."""
+    run_images: int | None = None
+    """Pictures between two false alarms of drift, as the monitor was told."""

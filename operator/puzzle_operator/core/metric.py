@@ -95,7 +95,7 @@ def sides(service: Service, champion: str, challenger: str, reading: Reading) ->
     for counter in reading.counters:
         version = version_of(service, counter.revision)
         if version in found:
-            started = began.get(counter.series, first.get(counter.revision))
+            started = None if counter.lasting else began.get(counter.series, first.get(counter.revision))
             found[version][counter.series] = counters.Sample(counter.total, counter.bad, started)
     return counters.Reading(reading.at.timestamp(), canary=found[challenger], champion=found[champion])
 

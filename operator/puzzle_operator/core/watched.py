@@ -63,7 +63,8 @@ def see_drift(s: Situation, before: PuzzleModelStatus, status: PuzzleModelStatus
     if report is None:
         message = f"no detector has looked at {short(champion)} yet" if champion else "no version serves yet"
         last = DriftStatus(shown=UNKNOWN) if old is None else old.but(shown=UNKNOWN)
-        return Seen(last.but(message=message, reports=reports), Flag("Unknown", Reason.DRIFT_NOT_WATCHED, message))
+        part = last.but(message=message, reports=reports, run_images=s.facts.run_images)
+        return Seen(part, Flag("Unknown", Reason.DRIFT_NOT_WATCHED, message))
     harmful = report.phase is DriftPhase.CONFIRMED and report.harmful is Harm.YES
     part = DriftStatus(
         shown="Harmful" if harmful else str(report.phase),
@@ -71,6 +72,7 @@ def see_drift(s: Situation, before: PuzzleModelStatus, status: PuzzleModelStatus
         phase=report.phase,
         harmful=report.harmful,
         message=_sentence(report),
+        run_images=s.facts.run_images,
         reports=reports,
     )
     return Seen(part, _drift_flag(report, harmful), _drift_notes(old, report, harmful))

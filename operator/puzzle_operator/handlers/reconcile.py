@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from puzzle_operator.api.base import JsonObject, parse_duration
 from puzzle_operator.api.conditions import Phase, Reason
@@ -19,10 +19,11 @@ from puzzle_operator.core.facts import Facts, Missing, MissingKind, Reading, Ser
 from puzzle_operator.core.record import Decision, refused
 from puzzle_operator.core.rollout import decide
 from puzzle_operator.core.situation import Note, Pace
-from puzzle_operator.manifests.inference_service import fingerprint, objects_for
+from puzzle_operator.manifests.inference_service import Recording, fingerprint, objects_for
 from puzzle_operator.ports import PermanentFailure, PortError, Ports
 from puzzle_operator.settings import Settings
 
+from .listening import Listening
 from .telemetry import Telemetry
 
 log = logging.getLogger("puzzle_operator")
@@ -37,6 +38,16 @@ class Reconciler:
     ports: Ports
     settings: Settings
     telemetry: Telemetry
+    listening: Listening = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The monitor's part remembers a little between passes."""
+        object.__setattr__(self, "listening", Listening(self.ports))
+
+    @property
+    def _recording(self) -> Recording | None:
+        url = self.settings.monitor_url
+        return Recording(url, self.settings.monitor_secret) if url else None
 
     async def run(self, namespace: str, name: str) -> float | None:
         """One pass; seconds until the next one is due, or None when the model is gone.
@@ -47,6 +58,7 @@ class Reconciler:
         body = await self.ports.cluster.model(namespace, name)
         if body is None or body["metadata"].get("deletionTimestamp"):
             self.telemetry.forget(namespace, name)
+            await self.listening.forget(namespace, name)
             return None
         try:
             model = PuzzleModel.parse(body)
@@ -76,7 +88,9 @@ class Reconciler:
 
     async def observe(self, model: PuzzleModel) -> Facts:
         """The one snapshot that a pass decides on; nothing else reads."""
-        service, check = await asyncio.gather(self.ports.cluster.service(model), self._check(model))
+        service, check, heard = await asyncio.gather(
+            self.ports.cluster.service(model), self._check(model), self.listening.observe(model)
+        )
         readings: dict[str, Reading | Missing] = {}
         guard: Reading | Missing = _NOT_READ
         if isinstance(service, Service) and model.status.phase in _READING_PHASES:
@@ -91,6 +105,8 @@ class Reconciler:
             check=check,
             readings=readings,
             guard=guard,
+            monitor=heard.state,
+            run_images=heard.run_images,
         )
 
     async def _check(self, model: PuzzleModel) -> VersionCheck:
@@ -110,7 +126,7 @@ class Reconciler:
         """Bring the InferenceService to the plan, if it is not there; tell a hand edit from a decision."""
         if decision.plan is None:
             return decision.status, ()
-        objects = objects_for(model, decision.plan)
+        objects = objects_for(model, decision.plan, self._recording)
         wanted, last = fingerprint(objects), model.status.applied
         service = facts.service if isinstance(facts.service, Service) else None
         same = last is not None and last.hash == wanted

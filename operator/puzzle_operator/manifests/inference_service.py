@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from dataclasses import dataclass
 
 from puzzle_operator.api.base import JsonObject, parse_duration
 from puzzle_operator.api.resource import PuzzleModel
@@ -21,9 +22,19 @@ MANAGER = "puzzle-operator"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 RUNTIMES = {"torchserve": "puzzlenet-torchserve"}
 """ClusterServingRuntimes of the chart, by `spec.serving.runtime`."""
+_TOKEN_VOLUME = "monitor-token"  # noqa: S105 - a volume
+_TOKEN_FOLDER = "/var/run/puzzle/monitor"  # noqa: S105 - a folder
 
 
-def inference_service(model: PuzzleModel, plan: Plan) -> JsonObject:
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Where predictions send records, and the Secret in the model's namespace that holds their token."""
+
+    url: str
+    secret: str
+
+
+def inference_service(model: PuzzleModel, plan: Plan, recording: Recording | None = None) -> JsonObject:
     """One version and its share of traffic, as KServe takes it.
 
     `canaryTrafficPercent` is left out when the plan has none: server-side apply then removes ours.
@@ -53,6 +64,8 @@ def inference_service(model: PuzzleModel, plan: Plan) -> JsonObject:
             ],
         },
     }
+    if recording is not None and model.spec.records.enabled:
+        _record(predictor, model, recording)
     if plan.percent is not None:
         predictor["canaryTrafficPercent"] = plan.percent
     meta = _metadata(model, model.name)
@@ -63,6 +76,27 @@ def inference_service(model: PuzzleModel, plan: Plan) -> JsonObject:
         "metadata": meta,
         "spec": {"predictor": predictor},
     }
+
+
+def _record(predictor: JsonObject, model: PuzzleModel, recording: Recording) -> None:
+    """Have the predictor tell the monitor. The token is optional: a Secret that is missing must not stop serving."""
+    records = model.spec.records
+    values = {
+        "PUZZLENET_NAMESPACE": model.namespace,
+        "PUZZLENET_MODEL": model.name,
+        "PUZZLE_MONITOR_URL": recording.url,
+        "PUZZLE_MONITOR_TOKEN_FILE": f"{_TOKEN_FOLDER}/token",
+        "PUZZLE_MONITOR_IMAGE_SHARE": f"{records.image_share:g}",
+        "PUZZLE_MONITOR_IMAGE_BELOW": f"{records.image_below:g}",
+    }
+    predictor["model"]["env"] += [{"name": name, "value": value} for name, value in values.items()]
+    predictor["model"]["volumeMounts"] = [{"name": _TOKEN_VOLUME, "mountPath": _TOKEN_FOLDER, "readOnly": True}]
+    secret = {
+        "secretName": recording.secret,
+        "items": [{"key": "token", "path": "token"}],
+        "optional": True,
+    }
+    predictor["volumes"] = [{"name": _TOKEN_VOLUME, "secret": secret}]
 
 
 def predictor_identity(model: PuzzleModel) -> JsonObject:
@@ -77,9 +111,9 @@ def predictor_identity(model: PuzzleModel) -> JsonObject:
     }
 
 
-def objects_for(model: PuzzleModel, plan: Plan) -> tuple[JsonObject, ...]:
+def objects_for(model: PuzzleModel, plan: Plan, recording: Recording | None = None) -> tuple[JsonObject, ...]:
     """Everything that a plan needs, in the order in which it must exist."""
-    return predictor_identity(model), inference_service(model, plan)
+    return predictor_identity(model), inference_service(model, plan, recording)
 
 
 def fingerprint(objects: tuple[JsonObject, ...]) -> str:
