@@ -5,6 +5,7 @@ archive, no management API beyond loopback and none for models, no URL to load f
 plugins, bounded bodies, and a working folder of its own so that the root file system can be read-only.
 """
 
+import logging
 import os
 import shutil
 import sys
@@ -16,6 +17,7 @@ from puzzlenet.errors import PuzzleNetError
 from puzzlenet.manifest import Version, verify
 from puzzlenet.records.settings import from_environment, read_token
 
+log = logging.getLogger("puzzlenet")
 MAX_BODY = 12 * 1024 * 1024
 
 
@@ -64,7 +66,11 @@ def prepare(config: ServeConfig, environment: dict[str, str]) -> tuple[Version, 
     version = verify(config.model_dir, config.version)
     records = from_environment({**environment, "PUZZLENET_VERSION": version.digest})
     if records and records.token_file:
-        read_token(records.token_file)
+        try:
+            read_token(records.token_file)
+        except PuzzleNetError as exc:
+            # What is recorded is worth less than what is served; the sender looks for the token again.
+            log.warning("nothing is recorded until the monitor's token is there: %s", exc)
     java = _java(environment)
     spec = find_spec("ts")
     if spec is None or spec.origin is None:

@@ -13,7 +13,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, InvalidHeader
 
 from puzzlenet.errors import PuzzleNetError
-from puzzlenet.records.settings import RecordSettings, read_token
+from puzzlenet.records.settings import TOKEN_FILE, RecordSettings, read_token
 
 CONNECT_S, READ_S = 2.0, 5.0
 _MAX_ANSWER = 64 * 1024
@@ -72,6 +72,9 @@ class Sender:
 
     def _send(self, method: str, path: str, body: bytes, media_type: str) -> Reply:
         headers = {"Content-Type": media_type, "User-Agent": "puzzlenet"} | self._token.header()
+        if problem := self._token.missing():
+            # Its Secret may come while we serve; until then records wait, as in any other outage.
+            return Reply(0, problem)
         try:
             answer = self._pool.urlopen(
                 method, self._prefix + path, body, headers, redirect=False, preload_content=False
@@ -91,7 +94,11 @@ class Token:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._stamp: tuple[int, int, int] | None = None
-        self._token = ""
+        self._token = self._problem = ""
+
+    def missing(self) -> str:
+        """Why there is no token although a file was named; empty when there is one, or none is needed."""
+        return "" if self._token or self._path is None else self._problem
 
     def header(self) -> dict[str, str]:
         """The header, or none. A file that cannot be read changes nothing: the token of before may still be good."""
@@ -102,8 +109,12 @@ class Token:
                 if stamp != self._stamp:
                     self._token = read_token(self._path)
                     self._stamp = stamp
-            except (OSError, PuzzleNetError):
-                pass  # without a token the monitor answers 401, which is counted and logged
+            except PuzzleNetError as exc:
+                self._problem = str(exc)
+            except OSError as exc:
+                self._problem = (
+                    f"{TOKEN_FILE}: {self._path} cannot be read: {exc.strerror}; mount the monitor's Secret there"
+                )
         return {"Authorization": f"Bearer {self._token}"} if self._token else {}
 
 

@@ -130,11 +130,9 @@ class HttpMonitor:
 def read_state(body: Any) -> MonitorState:
     """An answer of the monitor; fields that are not known are left out. Raises pydantic's ValidationError."""
     if isinstance(body, dict):
-        body = {
-            **body,
-            "accuracy": [_renamed(entry, "window_s", "window") for entry in body.get("accuracy") or ()],
-            "labels": _renamed(body.get("labels") or {}, "bytes", "size"),
-        }
+        body = {**body, "labels": _renamed(body.get("labels", {}), "bytes", "size")}
+        if isinstance(body.get("accuracy"), list):
+            body["accuracy"] = [_renamed(entry, "window_s", "window") for entry in body["accuracy"]]
     return _STATE.validate_python(body)
 
 

@@ -35,6 +35,7 @@ from .situation import Flag, Note, Situation
 Part = TypeVar("Part")
 Entry = TypeVar("Entry", VersionDrift, VersionLabels)
 ALARMED = frozenset({DriftPhase.SUSPECTED, DriftPhase.CONFIRMED})
+_LONGEST = 500
 UNKNOWN = "Unknown"
 """What a column shows while the monitor does not say."""
 
@@ -106,7 +107,7 @@ def _drift_notes(old: DriftStatus | None, report: VersionDrift, harmful: bool) -
 
 def _sentence(report: VersionDrift) -> str:
     if report.message:
-        return report.message
+        return _cut(report.message)
     if report.score is None or report.threshold is None:
         return f"{report.images} pictures seen"
     return f"score {report.score:.4g}, threshold {report.threshold:.4g} after {report.images} pictures"
@@ -124,7 +125,7 @@ def _report(seen: VersionDrift) -> DriftReport:
         threshold=_rounded(seen.threshold),
         p_value=_rounded(seen.p_value),
         since=seen.since,
-        message=seen.message,
+        message=_cut(seen.message),
     )
 
 
@@ -138,15 +139,15 @@ def see_input(s: Situation, before: PuzzleModelStatus) -> Seen[InputStatus]:
         return Seen(None, Flag("Unknown", Reason.INPUT_NOT_WATCHED, "spec.records.enabled is false"))
     seen = monitor.input
     if seen.healthy is None:
-        message = seen.message or "no picture was seen yet"
+        message = _cut(seen.message) or "no picture was seen yet"
         last = (old or InputStatus(shown=UNKNOWN)).but(shown=UNKNOWN, message=message, problems=())
         return Seen(last, Flag("Unknown", Reason.INPUT_NOT_WATCHED, message))
     problems = tuple(
-        InputProblem(kind=entry.kind, since=entry.since, message=entry.message)
+        InputProblem(kind=entry.kind, since=entry.since, message=_cut(entry.message))
         for entry in seen.problems[:MAX_PROBLEMS]
     )
     kinds = ",".join(entry.kind for entry in problems)
-    message = seen.message or " ".join(entry.message for entry in problems) or "pictures are as they should be"
+    message = _cut(seen.message or " ".join(entry.message for entry in problems)) or "pictures are as they should be"
     part = InputStatus(
         shown="Healthy" if seen.healthy else kinds or "Unhealthy",
         healthy="True" if seen.healthy else "False",
@@ -215,3 +216,8 @@ def _missing(monitor: Missing) -> Flag:
 def _rounded(value: float | None) -> float | None:
     """To four digits: a status is read by people, and is written again whenever a digit changes."""
     return None if value is None else float(f"{value:.4g}")
+
+
+def _cut(text: str) -> str:
+    """A sentence of somebody else's that fits into a status."""
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

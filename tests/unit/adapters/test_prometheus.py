@@ -130,8 +130,35 @@ def monitored(labelled: float, wrong: float, model: str = "line-1") -> Answer:
 def test_labelled_errors_are_those_that_the_monitor_counts() -> None:
     found = read(monitored(400, 6), metrics=[LABELS])[0]["wrong"]
     assert isinstance(found, Reading)
-    assert found.counters == (Counter(R1, R1, 400, 6),)
+    assert found.counters == (Counter(R1, R1, 400, 6, lasting=True),)
     assert found.scraped == {R1, R2}, "a challenger whose pieces nobody has labelled yet is idle, not unknown"
+
+
+def test_replicas_of_the_monitor_are_no_parts_of_a_sum() -> None:
+    asked = Asked(monitored(400, 6))
+    asyncio.run(asked.metrics().read(a_model().analysis(metrics=[LABELS]).build(), frozenset({R1})))
+    labels = "model_namespace, model, revision"
+    for name in ("labelled", "wrong"):
+        series = f"puzzle_monitor_{name}_total"
+        assert f"sum by ({labels}) (max without (instance, pod) ({series}))" in asked.queries
+
+
+def test_the_lines_pace_is_asked_once_for_all_models_and_kept() -> None:
+    def answer(query: str) -> httpx.Response:
+        assert "puzzle_monitor_predictions_total" in query
+        if asked.clock > 300:
+            return httpx.Response(503)
+        return vector(({"model_namespace": "lyon", "model": "line-1"}, 12.5))
+
+    async def rates() -> list[float | None]:
+        found = [await metrics.picture_rate(a_model(name).build()) for name in ("line-1", "line-2")]
+        asked.clock = 301.0
+        return [*found, await metrics.picture_rate(a_model().build())]
+
+    asked = Asked(answer)
+    metrics = asked.metrics()
+    assert asyncio.run(rates()) == [12.5, None, 12.5], "what was known is kept through an outage"
+    assert len(asked.queries) == 2
 
 
 def test_without_any_label_the_monitor_is_named() -> None:

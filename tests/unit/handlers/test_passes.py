@@ -23,6 +23,7 @@ from puzzle_operator.core.facts import (
     VersionCheck,
     VersionState,
 )
+from puzzle_operator.core.monitor import MonitorState
 from puzzle_operator.core.situation import Note
 from puzzle_operator.handlers.reconcile import Reconciler
 from puzzle_operator.handlers.telemetry import Telemetry
@@ -43,6 +44,9 @@ class Fake:
     statuses: list[JsonObject] = field(default_factory=list)
     refuse: Exception | None = None
     checked: int = 0
+    rates: int = 0
+    heard: MonitorState | Missing = field(default_factory=lambda: MonitorState(T0))
+    asked: list[tuple[str, str, JsonObject]] = field(default_factory=list)
 
     async def model(self, namespace: str, name: str) -> JsonObject | None:
         return self.body
@@ -80,6 +84,17 @@ class Fake:
     ) -> tuple[Mapping[str, Reading | Missing], Reading | Missing]:
         self.calls.append("metrics")
         return {}, Missing(MissingKind.UNAVAILABLE, "fake")
+
+    async def picture_rate(self, model: PuzzleModel) -> float | None:
+        self.rates += 1
+        return 40.0
+
+    async def ask(self, namespace: str, name: str, settings: JsonObject) -> MonitorState | Missing:
+        self.asked.append((namespace, name, settings))
+        return self.heard
+
+    async def forget(self, namespace: str, name: str, settings: JsonObject) -> None:
+        self.asked.append((namespace, name, settings))
 
     async def check(self, model: PuzzleModel) -> VersionCheck:
         self.checked += 1

@@ -12,7 +12,7 @@ from kserve import (
 )
 
 from puzzle_operator.core.traffic import Plan
-from puzzle_operator.manifests.inference_service import inference_service
+from puzzle_operator.manifests.inference_service import Recording, inference_service
 from tests.builders import V2, a_model
 
 
@@ -28,7 +28,7 @@ from tests.builders import V2, a_model
     ids=lambda value: ".".join(value) or "top" if isinstance(value, tuple) else "",
 )
 def test_kserve_knows_every_field_that_is_set(path: tuple[str, ...], kserve_type: type) -> None:
-    part = inference_service(a_model().build(), Plan(V2, 10))
+    part = inference_service(a_model().build(), Plan(V2, 10), Recording("http://monitor:8090", "token"))
     for name in path:
         part = part[name]
     known = set(getattr(kserve_type, "attribute_map").values())  # noqa: B009 - the SDK has no types

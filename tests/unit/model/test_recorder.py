@@ -233,6 +233,25 @@ def test_the_token_is_read_again_when_it_changes_and_never_logged(
     assert "secret" not in caplog.text
 
 
+def test_a_token_that_comes_late_finds_the_records_waiting(
+    receiver: Receiver,
+    record: Callable[..., Recorder],
+    counters: Counters,
+    caplog: pytest.LogCaptureFixture,
+    picture: Picture,
+    tmp_path: Path,
+) -> None:
+    token = tmp_path / "token"
+    receiver.token = "a-secret"
+    recorder = record(token_file=token)
+    _offer(recorder, picture(), "a")
+    _until(lambda: "mount the monitor's Secret there); 1 wait" in caplog.text)
+    assert receiver.requests == 0, "nothing is asked of the monitor without a token"
+    token.write_text("a-secret\n")
+    assert [one["id"] for one in receiver.wait_for(1)] == ["a"]
+    assert counters.values.get(REFUSED + "/401", 0) == 0
+
+
 def test_uncertain_pictures_and_a_random_share_are_sent_as_jpeg(
     receiver: Receiver, record: Callable[..., Recorder], counters: Counters, picture: Picture
 ) -> None:

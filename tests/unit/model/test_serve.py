@@ -118,13 +118,19 @@ def test_a_server_that_ends_by_itself_gives_its_own_exit_status() -> None:
 
 def test_bad_settings_of_records_are_refused_before_anything_is_written(version: Path, tmp_path: Path) -> None:
     monitor = {**os.environ, "PUZZLE_MONITOR_URL": "http://monitor"}
-    for change, sentence in (
-        ({"PUZZLE_MONITOR_QUEUE": "0"}, "PUZZLE_MONITOR_QUEUE is '0'"),
-        ({"PUZZLE_MONITOR_TOKEN_FILE": str(tmp_path / "none")}, "mount the monitor's Secret"),
-    ):
-        with pytest.raises(PuzzleNetError, match=sentence):
-            prepare(_config(version, tmp_path / "work"), {**monitor, **change})
+    with pytest.raises(PuzzleNetError, match="PUZZLE_MONITOR_QUEUE is '0'"):
+        prepare(_config(version, tmp_path / "work"), {**monitor, "PUZZLE_MONITOR_QUEUE": "0"})
     assert not (tmp_path / "work").exists()
+
+
+def test_a_token_that_is_missing_is_said_and_stops_no_serving(
+    version: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = {"PUZZLE_MONITOR_URL": "http://monitor", "PUZZLE_MONITOR_TOKEN_FILE": str(tmp_path / "none")}
+    _, launch = prepare(_config(version, tmp_path / "work"), {**os.environ, **token})
+    assert launch.environment["PUZZLE_MONITOR_TOKEN_FILE"] == str(tmp_path / "none")
+    (said,) = caplog.messages
+    assert "nothing is recorded until the monitor's token is there" in said and "mount the monitor's Secret" in said
 
 
 class _Pod(BaseHTTPRequestHandler):
