@@ -60,7 +60,8 @@ def build(settings: Settings, database: Database) -> FastAPI:
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
     telemetry, store, images = Telemetry(), SqlStore(database), _images(settings)
     access = Access(Path(settings.tokens), settings.rate, settings.burst, time.monotonic)
-    monitor = Monitor(store, images, telemetry, settings.retention, utc_now)
+    window = settings.accuracy_window
+    monitor = Monitor(store, images, telemetry, settings.retention, utc_now, accuracy_window=window)
     retention = Retention(store, images, settings.retention, utc_now, telemetry)
     return create_app(monitor, access, retention, settings.prune_every.total_seconds(), version("puzzlemodel"))
 

@@ -9,15 +9,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from puzzle_monitor.core.models import Retraction
 from puzzle_monitor.core.stored import (
+    DriftKey,
+    DriftPoint,
     Filter,
+    Gauges,
+    Order,
+    Position,
     Pruned,
+    ScorePoint,
+    StoredDrift,
     StoredLabel,
+    StoredModel,
     StoredPrediction,
     Totals,
     Window,
 )
-from puzzle_monitor.core.work import ImageMark, Outcomes, Work
+from puzzle_monitor.core.work import ImageMark, Outcome, Outcomes, Work
 
 
 class Unavailable(Exception):  # noqa: N818 - reads as what it is: `except Unavailable`
@@ -42,9 +51,42 @@ class Store(Protocol):
         """One prediction and all its labels, oldest first."""
 
     def page(
-        self, wanted: Filter, after: tuple[int, int] | None, limit: int, *, newest_first: bool, embeddings: bool = False
+        self, wanted: Filter, after: Position | None, limit: int, order: Order, *, embeddings: bool = False
     ) -> Sequence[StoredPrediction]:
-        """Predictions in the order of (at, seq), behind the row `after`."""
+        """Predictions in this order, behind the row `after`."""
+
+    def stream(self, wanted: Filter, after: int, limit: int) -> Sequence[StoredPrediction]:
+        """Predictions in order of arrival behind the number `after`, with embeddings."""
+
+    def retract(self, wanted: Retraction, now: int) -> tuple[Outcome, str | None]:
+        """Take back a label, durably; and what is held to be true then."""
+
+    def put_settings(self, namespace: str, name: str, settings: str, now: int, limit: int) -> bool:
+        """Store what is wanted of a model; False if there are `limit` others already."""
+
+    def forget_settings(self, namespace: str, name: str) -> None:
+        """The model is not there any more."""
+
+    def model(self, namespace: str, name: str, since: int) -> StoredModel | None:
+        """What the state of a model is made from, accuracy since then; None without settings."""
+
+    def models(self, since: int) -> Sequence[StoredModel]:
+        """The same of all that have settings."""
+
+    def scores(self, namespace: str, model: str, line: str | None, since: int, bucket: int) -> Sequence[ScorePoint]:
+        """Accuracy by version, in buckets of so many minutes, in order of time."""
+
+    def drift(self, key: DriftKey) -> StoredDrift | None:
+        """What a worker stored of a version."""
+
+    def put_drift(self, key: DriftKey, found: StoredDrift, point: DriftPoint) -> bool:
+        """Store all of it and a point of history, or nothing; False if it is there already."""
+
+    def drift_history(self, key: DriftKey, since: int, limit: int) -> Sequence[DriftPoint]:
+        """The last points, oldest first."""
+
+    def gauges(self, since: int) -> Gauges:
+        """What is measured now; accuracy since then."""
 
     def windows(self, wanted: Filter) -> Sequence[Window]:
         """Counts for each series."""
@@ -63,6 +105,9 @@ class Store(Protocol):
 
     def delete_leftovers(self, cutoff: int, limit: int) -> Pruned:
         """Delete labels that waited in vain since before the cutoff, and series of which nothing is left."""
+
+    def delete_states(self, cutoff: int, minutes_cutoff: int, limit: int) -> Pruned:
+        """Delete what was measured before the cutoff; minutes of input health have one of their own."""
 
     def ping(self) -> None:
         """Raise Unavailable if nothing can be read."""

@@ -24,7 +24,7 @@ class Settings:
     s3_endpoint: str = ""
     """http://… or https://… of the S3 store; its keys are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."""
     tokens: str = "/etc/puzzle-monitor/tokens"
-    """File with lines of NAME ROLES TOKEN; roles are ingest, feedback and read. Read again when it changes."""
+    """File with lines of NAME ROLES TOKEN; roles: ingest, feedback, read, operator, drift. Read again when changed."""
     host: str = "0.0.0.0"  # noqa: S104 - a pod's address is not known beforehand
     """Address to listen on."""
     port: int = 8090
@@ -33,6 +33,8 @@ class Settings:
     """How long predictions, labels and images are kept, such as 90d. Counts are kept for longer."""
     prune_every: timedelta = timedelta(hours=1)
     """How often that is seen to."""
+    accuracy_window: timedelta = timedelta(hours=24)
+    """Over which time the state of a model and the gauges tell accuracy."""
     rate: int = 5_000
     """Items that one token may send in a second."""
     burst: int = 20_000

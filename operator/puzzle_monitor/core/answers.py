@@ -50,6 +50,15 @@ class FeedbackTaken(Wire):
     """Stored, but none of the classes of the model that it is about: a new class, or a spelling mistake."""
 
 
+class LabelRetracted(Wire):
+    """What became of a retraction."""
+
+    retracted: bool
+    """False: it was taken back before."""
+    truth: str | None
+    """What is held to be true of the prediction now."""
+
+
 class ImageTaken(Wire):
     """What became of a picture."""
 
@@ -65,11 +74,15 @@ class Label(Wire):
     at: datetime
     received: datetime
     note: str | None = None
+    retracted: datetime | None = None
+    """When it was taken back; it does not count since then."""
 
 
 class Prediction(Wire):
     """A stored prediction with what is held to be true of it."""
 
+    seq: int
+    """Order of arrival."""
     id: str
     at: datetime
     received: datetime
@@ -198,7 +211,14 @@ def prediction(stored: StoredPrediction) -> Prediction:
 def with_history(stored: StoredPrediction, labels: Iterable[StoredLabel]) -> PredictionWithHistory:
     """The same with its labels."""
     history = tuple(
-        Label(label=item.label, who=item.who, at=moment(item.at), received=moment(item.received), note=item.note)
+        Label(
+            label=item.label,
+            who=item.who,
+            at=moment(item.at),
+            received=moment(item.received),
+            note=item.note,
+            retracted=None if item.retracted is None else moment(item.retracted),
+        )
         for item in labels
     )
     return PredictionWithHistory(**_shown(stored), feedback=history)
@@ -237,6 +257,7 @@ def _cell(cell: Cell) -> Confusion:
 def _shown(stored: StoredPrediction) -> dict[str, Any]:
     one = stored.series
     return {
+        "seq": stored.seq,
         "id": stored.id,
         "at": moment(stored.at),
         "received": moment(stored.received),

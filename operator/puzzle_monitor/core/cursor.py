@@ -7,21 +7,26 @@ import binascii
 import re
 
 from puzzle_monitor.core.faults import wrong
+from puzzle_monitor.core.stored import Order, Position
 
-_POSITION = re.compile(rb"(\d{1,18})\.(\d{1,18})", re.ASCII)
+_TIME = re.compile(rb"(\d{1,18})\.(\d{1,18})", re.ASCII)
+_CONFIDENCE = re.compile(rb"c(\d(?:\.\d{1,20})?(?:e-\d{1,3})?):(\d{1,18})", re.ASCII)
 
 
-def encode(at: int, seq: int) -> str:
+def encode(position: Position) -> str:
     """The cursor behind a row."""
-    return base64.urlsafe_b64encode(f"{at}.{seq}".encode()).decode().rstrip("=")
+    value, seq = position
+    text = f"{value}.{seq}" if isinstance(value, int) else f"c{value!r}:{seq}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def decode(text: str) -> tuple[int, int]:
+def decode(text: str, order: Order) -> Position:
     """The row that a cursor stands behind. Raises Refused."""
+    pattern = _CONFIDENCE if order is Order.UNCERTAIN else _TIME
     try:
-        found = _POSITION.fullmatch(base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)))
+        found = pattern.fullmatch(base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)))
     except (binascii.Error, ValueError):
         found = None
     if found is None:
-        raise wrong("cursor", "is none of ours: send back `next` of the page before, unchanged")
-    return int(found[1]), int(found[2])
+        raise wrong("cursor", "is none of ours in this order: send back `next` of the page before, unchanged")
+    return (float(found[1]) if order is Order.UNCERTAIN else int(found[1])), int(found[2])

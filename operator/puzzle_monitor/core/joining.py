@@ -2,10 +2,11 @@
 
 Two truths are kept of a prediction:
 
-* the *latest*: the label whose `at` is newest (of equals, the one that arrived last). It is what accuracy, the
-  confusion gauge and the export go by.
+* the *latest*: the label whose `at` is newest (of equals, the one that arrived last), of those that were not taken
+  back. It is what accuracy, the confusion gauge and the export go by.
 * the *first*: the label that arrived first. Counters go by it, because a counter that a correction takes back is no
-  counter: Prometheus would read the fall as a restart and count everything again.
+  counter: Prometheus would read the fall as a restart and count everything again. For the same reason it stays when
+  it is retracted.
 
 Both depend only on the labels and the order of *their* arrival, not on when the prediction came.
 """
@@ -24,6 +25,7 @@ class Mark:
     label: str
     who: str
     at: int
+    retracted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ def truth(marks: Iterable[Mark]) -> Truth:
     ordered = sorted(marks, key=lambda mark: mark.seq)
     if not ordered:
         return Truth()
-    return Truth(ordered[0].label, max(ordered, key=lambda mark: (mark.at, mark.seq)))
+    valid = [mark for mark in ordered if not mark.retracted]
+    return Truth(ordered[0].label, max(valid, key=lambda mark: (mark.at, mark.seq), default=None))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import FailFast, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from puzzle_monitor.core.faults import Fault, Refused, refusal, wrong
+from puzzle_monitor.core.models import Retraction
 from puzzle_monitor.core.records import (
     MAX_CLASSES,
     MAX_EMBEDDING,
@@ -21,8 +22,11 @@ from puzzle_monitor.core.records import (
     Batch,
     Feedback,
     Record,
+    Wire,
     ahead,
 )
+
+T = TypeVar("T", bound=Wire)
 
 _FEEDBACK = TypeAdapter(Feedback)
 _FEEDBACK_LIST = TypeAdapter(Annotated[tuple[Feedback, ...], FailFast()])
@@ -60,6 +64,29 @@ def parse_feedback(body: bytes, now: datetime) -> tuple[Feedback, ...]:
     if late is not None:
         raise wrong(f"[{late}].at" if many else "at", _FUTURE)
     return items
+
+
+def parse_one(kind: type[T], body: bytes) -> T:
+    """A body that is one small object. Raises Refused."""
+    for name, value in _fields(_json(body)):
+        _few(value, name, _MAX_FIELDS)
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        raise refusal(error) from error
+
+
+def parse_retraction(body: bytes, now: datetime) -> Retraction:
+    """A label to take back. Raises Refused."""
+    found = parse_one(Retraction, body)
+    if ahead((found.at,), now) is not None:
+        raise wrong("at", f"{_FUTURE}; it is `at` of the label that is taken back")
+    return found
+
+
+def _fields(found: Any) -> Iterable[tuple[str, Any]]:
+    _few(found, "body", _MAX_FIELDS)
+    return found.items() if isinstance(found, dict) else ()
 
 
 def _json(body: bytes) -> Any:

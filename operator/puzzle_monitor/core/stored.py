@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from enum import StrEnum
 
 from puzzle_monitor.core.accuracy import Cell
 from puzzle_monitor.core.records import Record
@@ -30,6 +31,28 @@ class Series:
         return self.namespace, self.model, self.line, self.revision, self.version
 
 
+class Order(StrEnum):
+    """In which order predictions are listed."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    UNCERTAIN = "uncertain"
+    """Those first that the model was least sure of."""
+
+    @property
+    def column(self) -> str:
+        """What they are sorted by, before `seq`."""
+        return "confidence" if self is Order.UNCERTAIN else "at"
+
+    def position(self, one: StoredPrediction) -> Position:
+        """Where a prediction stands in this order."""
+        return (one.confidence if self is Order.UNCERTAIN else one.at), one.seq
+
+
+Position = tuple[int | float, int]
+"""A time or a confidence, and `seq`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which predictions. None asks for all; times are microseconds, `until` is not included."""
@@ -43,14 +66,23 @@ class Filter:
     until: int | None = None
     labelled: bool | None = None
     max_confidence: float | None = None
+    has_image: bool | None = None
+    since_seq: int | None = None
+    """Only what arrived behind this `seq`."""
 
     def between(self, since: int | None, until: int | None) -> Filter:
         """The same in another span of time."""
         return replace(self, since=since, until=until)
 
-    def only(self, labelled: bool | None, max_confidence: float | None) -> Filter:
-        """The same with other conditions on each prediction."""
-        return replace(self, labelled=labelled, max_confidence=max_confidence)
+    def only(
+        self,
+        labelled: bool | None = None,
+        max_confidence: float | None = None,
+        has_image: bool | None = None,
+        since_seq: int | None = None,
+    ) -> Filter:
+        """The same with these conditions on each prediction, and no others."""
+        return replace(self, labelled=labelled, max_confidence=max_confidence, has_image=has_image, since_seq=since_seq)
 
     def series(self) -> Mapping[str, str]:
         """The conditions on the series."""
@@ -68,6 +100,8 @@ class StoredLabel:
     at: int
     received: int
     note: str | None
+    retracted: int | None = None
+    """When it was taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +156,112 @@ class Pruned:
     feedback: int = 0
     images: int = 0
     series: int = 0
+    minutes: int = 0
+    """Of input health and of accuracy over time."""
+    drift: int = 0
+    """Points of drift's history, and states of versions that nobody watches any more."""
+    feeds: int = 0
 
     def __add__(self, other: Pruned) -> Pruned:
-        return Pruned(
-            self.predictions + other.predictions,
-            self.feedback + other.feedback,
-            self.images + other.images,
-            self.series + other.series,
-        )
+        return Pruned(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Labelled predictions of one model, ever: how many, how many with a picture, and the bytes of these."""
+
+    total: int = 0
+    images: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScorePoint:
+    """One version's predictions in a span of time."""
+
+    version: str
+    start: int
+    predictions: int
+    labelled: int
+    wrong: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesScore:
+    """The labelled predictions of one series in the window."""
+
+    series: Series
+    labelled: int
+    wrong: int
+
+
+@dataclass(frozen=True, slots=True)
+class DriftKey:
+    """What has a detector of its own."""
+
+    namespace: str
+    model: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDrift:
+    """What a worker stored. `report` is JSON."""
+
+    report: str
+    cursor: int
+    state: bytes
+    config: str
+
+
+@dataclass(frozen=True, slots=True)
+class DriftPoint:
+    """Drift at one moment."""
+
+    at: int
+    images: int
+    score: float | None
+    threshold: float | None
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """The pictures of one line of one model. Times are microseconds."""
+
+    id: int
+    namespace: str
+    model: str
+    line: str
+    images: int
+    first_received: int
+    last_received: int
+    last_at: int
+    lateness: tuple[int, ...]
+    """Counts by bucket, as in a histogram."""
+    lateness_sum: float
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """One model, and everything that its state is made from. `settings` and the reports are JSON."""
+
+    namespace: str
+    name: str
+    settings: str
+    reports: Mapping[str, str]
+    """By version."""
+    feeds: tuple[Feed, ...]
+    scores: tuple[ScorePoint, ...]
+    labels: Labels
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What is measured now, beside what is counted."""
+
+    scores: tuple[SeriesScore, ...] = ()
+    drift: tuple[tuple[Series, str], ...] = ()
+    """Reports as JSON, and the newest series of their version."""
+    feeds: tuple[Feed, ...] = ()

@@ -3,6 +3,8 @@
     # name      roles             token
     handler     ingest            kJ8…
     inspector   feedback,read     w0Q…
+    operator    operator          p3z…
+    drift       drift             Rv1…
 
 Tokens are kept as digests, and a presented one is compared with every digest in constant time, so that the time of an
 answer tells nothing about how much of a guess was right, nor whose it was.
@@ -28,6 +30,8 @@ class Role(StrEnum):
     INGEST = "ingest"
     FEEDBACK = "feedback"
     READ = "read"
+    OPERATOR = "operator"
+    DRIFT = "drift"
 
 
 @dataclass(frozen=True, slots=True)

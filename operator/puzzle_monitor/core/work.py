@@ -35,6 +35,8 @@ class ImageMark:
 
     prediction_id: str
     digest: str
+    size: int = 0
+    """Bytes."""
 
 
 @dataclass(frozen=True, slots=True)

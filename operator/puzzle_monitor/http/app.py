@@ -11,11 +11,12 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from puzzle_monitor.http import identity, operations, problems, reading, writing
+from puzzle_monitor.http import drift, identity, models, operations, problems, reading, writing
 from puzzle_monitor.http.bodies import Bodies
 from puzzle_monitor.http.documents import complete
 from puzzle_monitor.http.pages import routes as pages
 from puzzle_monitor.service.access import Access
+from puzzle_monitor.service.models import Models
 from puzzle_monitor.service.monitor import Monitor
 from puzzle_monitor.service.retention import Retention
 from puzzle_monitor.service.telemetry import Telemetry
@@ -86,9 +87,12 @@ def create_app(
         redoc_url=None,
     )
     problems.install(app)
-    app.include_router(writing.routes(monitor, access, Bodies()))
+    bodies, found = Bodies(), Models(monitor)
+    app.include_router(writing.routes(monitor, access, bodies))
     app.include_router(reading.routes(monitor, access))
     app.include_router(identity.routes(access))
+    app.include_router(models.routes(found, access, bodies))
+    app.include_router(drift.routes(found, access, bodies))
     app.include_router(operations.routes(monitor))
     app.include_router(pages.routes())
     app.add_middleware(_Counted, telemetry=monitor.telemetry)

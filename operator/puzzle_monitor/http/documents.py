@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from puzzle_monitor.core import answers
+from puzzle_monitor.core.models import DriftState, ModelSettings, Retraction
 from puzzle_monitor.core.records import MAX_FEEDBACK, Batch, Feedback
 from puzzle_monitor.http.problems import MEDIA_TYPE
 
@@ -79,12 +80,17 @@ def image_body() -> dict[str, Any]:
     return _body({"image/jpeg": {"schema": {"type": "string", "format": "binary"}}})
 
 
+def object_body(schema: str) -> dict[str, Any]:
+    """One JSON object of a schema."""
+    return _body({"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}})
+
+
 def complete(document: dict[str, Any]) -> dict[str, Any]:
     """Add the schemas that are only named by us, and drop those that FastAPI adds for errors which we never send."""
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    models: tuple[type[BaseModel], ...] = (Batch, Feedback, answers.Problem)
+    models: tuple[type[BaseModel], ...] = (Batch, Feedback, Retraction, ModelSettings, DriftState, answers.Problem)
     for model in models:
         schema = TypeAdapter(model).json_schema(ref_template="#/components/schemas/{model}")
         schemas |= schema.pop("$defs", {})

@@ -7,8 +7,9 @@ from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from puzzle_monitor.core import answers
+from puzzle_monitor.core.models import MAX_COUNT
 from puzzle_monitor.core.records import Name, RecordId
-from puzzle_monitor.core.stored import Filter
+from puzzle_monitor.core.stored import Filter, Order
 from puzzle_monitor.core.times import micros, parse_duration
 from puzzle_monitor.core.tokens import Role
 from puzzle_monitor.http.documents import refusals
@@ -31,13 +32,13 @@ def _text(value: object) -> object:
 Instant = Annotated[AwareDatetime, BeforeValidator(_text)]
 
 
-class _Query(BaseModel):
+class StrictQuery(BaseModel):
     """Parameters that nobody knows are refused: a misspelt filter would answer with everything."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
-class SeriesQuery(_Query):
+class SeriesQuery(StrictQuery):
     """Whose predictions."""
 
     namespace: Name | None = None
@@ -72,13 +73,16 @@ class ListQuery(SpanQuery):
     """true: only with a label; false: only without."""
     max_confidence: Annotated[float | None, Field(ge=0, le=1)] = None
     """Only those that the model was no surer of."""
-    newest_first: bool = True
+    has_image: bool | None = None
+    """true: only with a picture that was kept."""
+    order: Order = Order.NEWEST
+    """By time; or, together with has_image=true, the least sure first."""
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
     cursor: Annotated[str | None, Field(max_length=100)] = None
     """`next` of the page before."""
 
     def filter(self) -> Filter:
-        return super().filter().only(self.labelled, self.max_confidence)
+        return super().filter().only(self.labelled, self.max_confidence, self.has_image)
 
 
 class ExportQuery(SpanQuery):
@@ -86,6 +90,13 @@ class ExportQuery(SpanQuery):
 
     embeddings: bool = False
     """Add embeddings, which makes it much larger."""
+    has_image: bool | None = None
+    """true: only those with a picture that was kept: /v1/predictions/{id}/image."""
+    since_seq: Annotated[int | None, Field(ge=0, le=MAX_COUNT)] = None
+    """Only those whose `seq` is greater: that arrived later. Labels of older ones may be new all the same."""
+
+    def filter(self) -> Filter:
+        return super().filter().only(has_image=self.has_image, since_seq=self.since_seq)
 
 
 class WindowQuery(SeriesQuery):
@@ -129,8 +140,8 @@ def _many(router: APIRouter, monitor: Monitor, access: Access) -> None:
 
     @router.get("/predictions", dependencies=[reader], responses=refusals(422), operation_id="list")
     def predictions(query: Annotated[ListQuery, Query()]) -> answers.Page:
-        """Predictions in the order of their time. A page that is full names the next."""
-        return monitor.page(query.filter(), query.cursor, query.limit, query.newest_first)
+        """Predictions by time or by confidence. A page that is full names the next."""
+        return monitor.page(query.filter(), query.cursor, query.limit, query.order)
 
     @router.get(
         "/export",

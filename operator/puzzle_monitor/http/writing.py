@@ -3,13 +3,15 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
+from starlette.concurrency import run_in_threadpool
 
 from puzzle_monitor.core import answers
-from puzzle_monitor.core.parse import parse_feedback, parse_feedback_csv, parse_records
+from puzzle_monitor.core.models import MAX_SETTINGS
+from puzzle_monitor.core.parse import parse_feedback, parse_feedback_csv, parse_records, parse_retraction
 from puzzle_monitor.core.records import MAX_BODY, MAX_IMAGE, RecordId
 from puzzle_monitor.core.tokens import Role, Token
 from puzzle_monitor.http.bodies import Bodies
-from puzzle_monitor.http.documents import batch_body, feedback_body, image_body, refusals
+from puzzle_monitor.http.documents import batch_body, feedback_body, image_body, object_body, refusals
 from puzzle_monitor.http.gate import Gate
 from puzzle_monitor.service.access import Access
 from puzzle_monitor.service.monitor import Monitor
@@ -62,6 +64,20 @@ def _feedback(router: APIRouter, monitor: Monitor, access: Access, bodies: Bodie
             items = parse(body, monitor.clock())
             access.charge(token, len(items) - 1)
             return await monitor.feedback(items)
+
+    @router.post(
+        "/feedback/retract",
+        operation_id="retract",
+        summary="Take back a label",
+        responses=refusals(404, body=True),
+        dependencies=[inspector],
+        openapi_extra=object_body("Retraction"),
+    )
+    async def retract(request: Request) -> answers.LabelRetracted:
+        """The history keeps it, but the newest label that was not taken back counts. The same again changes nothing."""
+        async with bodies.read(request, MAX_SETTINGS, "application/json") as (_, body):
+            wanted = parse_retraction(body, monitor.clock())
+            return await run_in_threadpool(monitor.retract, wanted)
 
 
 def _images(router: APIRouter, monitor: Monitor, access: Access, bodies: Bodies) -> None:

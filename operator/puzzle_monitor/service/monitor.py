@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 from puzzle_monitor.core import answers
 from puzzle_monitor.core.cursor import decode, encode
 from puzzle_monitor.core.faults import Refused, wrong
+from puzzle_monitor.core.models import Retraction
 from puzzle_monitor.core.records import Feedback, Record
-from puzzle_monitor.core.stored import Filter
+from puzzle_monitor.core.stored import Filter, Order
 from puzzle_monitor.core.times import micros
 from puzzle_monitor.core.work import ImageMark, Outcome, Outcomes, Work
 from puzzle_monitor.ports import ImageStore, Store, Unavailable
@@ -33,10 +34,12 @@ class Monitor:
         keep: timedelta,
         clock: Callable[[], datetime],
         patience: float = 45.0,
+        accuracy_window: timedelta = timedelta(hours=24),
     ) -> None:
         self.store = store
         self.telemetry = telemetry
         self.clock = clock
+        self.accuracy_window = accuracy_window
         self._images = images
         self._keep = keep
         self._patience = patience
@@ -68,7 +71,7 @@ class Monitor:
         """Keep the picture of a prediction. The file comes before the row that names it. Raises Refused."""
         if not data.startswith(_JPEG):
             raise wrong("body", "is no JPEG: it must begin with the bytes FF D8 FF")
-        image = ImageMark(prediction_id, hashlib.sha256(data).hexdigest())
+        image = ImageMark(prediction_id, hashlib.sha256(data).hexdigest(), len(data))
         there = await asyncio.to_thread(self.store.prediction, prediction_id)
         if there is None:
             raise _unknown(prediction_id)
@@ -99,13 +102,23 @@ class Monitor:
             raise _unknown(prediction_id)
         return answers.with_history(*found)
 
-    def page(self, wanted: Filter, cursor: str | None, limit: int, newest_first: bool) -> answers.Page:
+    def page(self, wanted: Filter, cursor: str | None, limit: int, order: Order) -> answers.Page:
         """Some predictions. Raises Refused for a cursor that is none."""
-        after = decode(cursor) if cursor else None
-        rows = self.store.page(wanted, after, limit + 1, newest_first=newest_first)
+        if order is Order.UNCERTAIN and wanted.has_image is not True:
+            raise wrong("order", "uncertain goes with has_image=true: there is an index for those with a picture only")
+        after = decode(cursor, order) if cursor else None
+        rows = self.store.page(wanted, after, limit + 1, order)
         shown = rows[:limit]
-        more = encode(shown[-1].at, shown[-1].seq) if len(rows) > limit else None
+        more = encode(order.position(shown[-1])) if len(rows) > limit else None
         return answers.Page(predictions=tuple(answers.prediction(row) for row in shown), next=more)
+
+    def retract(self, wanted: Retraction) -> answers.LabelRetracted:
+        """Take back a label; on disk when this returns. Raises Refused."""
+        outcome, true = self.store.retract(wanted, micros(self.clock()))
+        if outcome is Outcome.MISSING:
+            detail = f"{wanted.who} gave no label at {wanted.at.isoformat()} to prediction {wanted.prediction_id}"
+            raise Refused(404, f"{detail}: send `who` and `at` as they were in the feedback")
+        return answers.LabelRetracted(retracted=outcome is Outcome.STORED, truth=true)
 
     def accuracy(self, wanted: Filter, window: timedelta) -> answers.AccuracyReport:
         """Accuracy of the predictions made in the last `window`."""
@@ -117,15 +130,15 @@ class Monitor:
 
     def export(self, wanted: Filter, embeddings: bool) -> Iterator[bytes]:
         """Labelled predictions, oldest first, a line of JSON each; page by page, so that memory stays small."""
-        after, wanted = None, wanted.only(labelled=True, max_confidence=None)
-        while rows := self.store.page(wanted, after, EXPORT_PAGE, newest_first=False, embeddings=embeddings):
+        after, wanted = None, wanted.only(True, None, wanted.has_image, wanted.since_seq)
+        while rows := self.store.page(wanted, after, EXPORT_PAGE, Order.OLDEST, embeddings=embeddings):
             lines = [answers.prediction(row).model_dump_json().encode() for row in rows]
             yield b"\n".join(lines) + b"\n"
             after = rows[-1].at, rows[-1].seq
 
     def metrics(self) -> bytes:
         """For Prometheus."""
-        return self.telemetry.expose(self.store)
+        return self.telemetry.expose(self.store, micros(self.clock() - self.accuracy_window))
 
     def alive(self) -> None:
         """Raise Unavailable if only a restart can help."""

@@ -18,6 +18,8 @@ log = logging.getLogger("puzzle_monitor")
 _STEP = 500
 _PAUSE_S = 0.02
 """Between steps, so that whoever writes gets the lock."""
+MINUTES_KEPT = timedelta(days=2)
+"""Of input health: what is usual on a line is kept apart from them."""
 
 
 class Retention:
@@ -59,6 +61,10 @@ class Retention:
         while (left := self._store.delete_leftovers(cutoff, _STEP)) != Pruned():
             gone += left
             time.sleep(_PAUSE_S)
+        minutes = max(cutoff, micros(self._clock() - MINUTES_KEPT))
+        while (left := self._store.delete_states(cutoff, minutes, _STEP)) != Pruned():
+            gone += left
+            time.sleep(_PAUSE_S)
         if self._telemetry:
             self._telemetry.pruned(gone)
         return gone
@@ -70,7 +76,11 @@ class Retention:
                 gone = await asyncio.to_thread(self.prune)
                 if gone != Pruned():
                     log.info(
-                        "pruned %d predictions, %d labels, %d images", gone.predictions, gone.feedback, gone.images
+                        "pruned %d predictions, %d labels, %d images, %d minutes",
+                        gone.predictions,
+                        gone.feedback,
+                        gone.images,
+                        gone.minutes,
                     )
             except Unavailable as outage:
                 log.warning("pruning is put off: %s", outage)

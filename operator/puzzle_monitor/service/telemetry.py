@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections import Counter as Counts
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from puzzle_monitor.core.accuracy import BOUNDS, Cell
-from puzzle_monitor.core.stored import Pruned, Totals
+from puzzle_monitor.core.stored import Gauges, Pruned, Totals
 from puzzle_monitor.core.work import Outcome, Outcomes
 from puzzle_monitor.ports import Store, Unavailable
+from puzzle_monitor.service.gauges import LABELS, cumulated, measured
 
-LABELS = ("model_namespace", "model", "line", "revision", "version")
 OTHER = "other"
 """Stands for truths that are no class of the model: free text must not become any number of series."""
 
@@ -67,25 +68,25 @@ class Telemetry:
 
     def pruned(self, gone: Pruned) -> None:
         """Retention deleted something."""
-        for kind in ("predictions", "feedback", "images", "series"):
-            self._pruned.labels(kind).inc(getattr(gone, kind))
+        for item in fields(Pruned):
+            self._pruned.labels(item.name).inc(getattr(gone, item.name))
 
     def failed(self, where: str) -> None:
         """Something that nobody outside was told of."""
         self._failures.labels(where).inc()
 
-    def expose(self, store: Store) -> bytes:
-        """Everything in Prometheus' text format. Blocks."""
+    def expose(self, store: Store, since: int) -> bytes:
+        """Everything in Prometheus' text format; gauges of accuracy since then. Blocks."""
         counts = CollectorRegistry()
-        counts.register(SeriesCollector(store))
+        counts.register(SeriesCollector(store, since))
         return generate_latest(self.registry) + generate_latest(counts)
 
 
 class SeriesCollector(Collector):
     """The counts of every series, as they are in the database now."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, since: int) -> None:
+        self._store, self._since = store, since
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: prometheus_client would read the database to learn the names."""
@@ -94,11 +95,12 @@ class SeriesCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         try:
             totals: Iterable[Totals] = self._store.totals()
-            up = 1
+            gauges, up = self._store.gauges(self._since), 1
         except Unavailable:
-            totals, up = (), 0
+            totals, gauges, up = (), Gauges(), 0
         yield GaugeMetricFamily("puzzle_monitor_store_up", "1 if the database answers.", value=up)
         yield from families(totals)
+        yield from measured(gauges)
 
 
 def families(totals: Iterable[Totals]) -> Iterator[Metric]:
@@ -129,7 +131,7 @@ def families(totals: Iterable[Totals]) -> Iterator[Metric]:
             first.add_metric((*key, cell.label, cell.truth), cell.count)
         for cell in _known(one.latest, one.classes):
             latest.add_metric((*key, cell.label, cell.truth), cell.count)
-        confidence.add_metric(key, buckets=_cumulated(one.buckets), sum_value=one.confidence)
+        confidence.add_metric(key, buckets=cumulated(BOUNDS, one.buckets), sum_value=one.confidence)
     return iter((predictions, labelled, wrong, predicted, first, latest, confidence))
 
 
@@ -138,12 +140,3 @@ def _known(cells: Iterable[Cell], classes: frozenset[str]) -> Iterator[Cell]:
     for cell in cells:
         counts[cell.label, cell.truth if cell.truth in classes else OTHER] += cell.count
     return (Cell(label, truth, count) for (label, truth), count in sorted(counts.items()))
-
-
-def _cumulated(buckets: Iterable[int]) -> list[tuple[str, float]]:
-    names = [*(str(bound) for bound in BOUNDS), "+Inf"]
-    rows, total = [], 0
-    for name, count in zip(names, buckets, strict=True):
-        total += count
-        rows.append((name, float(total)))
-    return rows

@@ -17,11 +17,13 @@ from typing import Any
 import httpx
 
 REPOSITORY = Path(__file__).parents[3]
-TOKENS = {name: f"{name}-{'x' * 24}" for name in ("handler", "inspector", "trainer")}
+TOKENS = {name: f"{name}-{'x' * 24}" for name in ("handler", "inspector", "trainer", "operator", "drift")}
 TOKEN_FILE = f"""# name    roles          token
 handler   ingest          {TOKENS["handler"]}
 inspector feedback,read   {TOKENS["inspector"]}
 trainer   read            {TOKENS["trainer"]}
+operator  operator        {TOKENS["operator"]}
+drift     drift           {TOKENS["drift"]}
 """
 CLASSES = ("ok", "scratch", "stain", "missing_knob")
 

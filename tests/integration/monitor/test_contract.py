@@ -27,7 +27,7 @@ expected-statuses = ["2xx", "400", "401", "403", "404", "409", "422", "429"]
 def test_no_server_error_and_nothing_undocumented(tmp_path: Path) -> None:
     """One token may do everything here, so that requests come through to the inside."""
     server = Server(tmp_path, f"sqlite:///{tmp_path}/monitor.db")
-    (tmp_path / "tokens").write_text(f"all ingest,feedback,read {TOKENS['trainer']}\n")
+    (tmp_path / "tokens").write_text(f"all ingest,feedback,read,operator,drift {TOKENS['trainer']}\n")
     server.start()
     try:
         with server.client("trainer") as client:

@@ -85,6 +85,6 @@ def test_retention_deletes_in_steps_and_may_be_run_again(store: SqlStore, tmp_pa
     assert retention.preview() == retention.prune() == Pruned(predictions=1200, images=2)
     assert retention.prune() == Pruned()
     assert [images.get(mark) for mark in marks] == [None, None, JPEG]
-    assert b'puzzle_monitor_pruned_total{kind="predictions"} 1200.0' in telemetry.expose(store)
+    assert b'puzzle_monitor_pruned_total{kind="predictions"} 1200.0' in telemetry.expose(store, 0)
     (total,) = store.totals()
     assert sum(total.buckets) == 1300, "counts outlive the rows"

@@ -20,7 +20,7 @@ from puzzle_monitor.adapters.sql.store import SqlStore
 from puzzle_monitor.adapters.sql.tables import metadata
 from puzzle_monitor.core.accuracy import Cell
 from puzzle_monitor.core.records import Feedback, Record
-from puzzle_monitor.core.stored import Filter, Pruned, Totals
+from puzzle_monitor.core.stored import Filter, Order, Pruned, Totals
 from puzzle_monitor.core.times import micros
 from puzzle_monitor.core.work import ImageMark, Outcome, Outcomes, Work
 from puzzle_monitor.ports import ConfigurationError, Unavailable
@@ -208,18 +208,18 @@ def test_pages_hold_every_prediction_once_also_when_many_share_a_time(store: Sql
         for n in range(50)
     )
     write(store, records=records)
-    for newest_first in (True, False):
+    for order in (Order.NEWEST, Order.OLDEST):
         seen: list[str] = []
         after = None
-        while rows := store.page(Filter(model="line-1"), after, 8, newest_first=newest_first):
+        while rows := store.page(Filter(model="line-1"), after, 8, order):
             seen += [row.id for row in rows]
             after = rows[-1].at, rows[-1].seq
         assert len(seen) == 50 and set(seen) == {one.id for one in records}
-    at = [row.at for row in store.page(Filter(), None, 50, newest_first=True)]
+    at = [row.at for row in store.page(Filter(), None, 50, Order.NEWEST)]
     assert at == sorted(at, reverse=True)
-    unsure = store.page(Filter(max_confidence=0.55, revision="r-0"), None, 50, newest_first=True)
+    unsure = store.page(Filter(max_confidence=0.55, revision="r-0"), None, 50, Order.NEWEST)
     assert {row.id for row in unsure} == {one.id for one in records if one.confidence <= 0.55 and one.revision == "r-0"}
-    assert store.page(Filter(model="other"), None, 5, newest_first=True) == []
+    assert store.page(Filter(model="other"), None, 5, Order.NEWEST) == []
 
 
 def test_filters_by_time_and_label(store: SqlStore) -> None:
@@ -228,7 +228,7 @@ def test_filters_by_time_and_label(store: SqlStore) -> None:
     border = micros(NOW)
 
     def ids(wanted: Filter) -> list[str]:
-        return [row.id for row in store.page(wanted, None, 10, newest_first=False)]
+        return [row.id for row in store.page(wanted, None, 10, Order.OLDEST)]
 
     assert ids(Filter(since=border)) == [new.id] and ids(Filter(until=border)) == [old.id]
     assert ids(Filter(labelled=True)) == [old.id] and ids(Filter(labelled=False)) == [new.id]

@@ -17,6 +17,7 @@ from puzzle_monitor.core.faults import Refused, path
 from puzzle_monitor.core.limits import Bucket
 from puzzle_monitor.core.parse import parse_feedback, parse_feedback_csv, parse_records
 from puzzle_monitor.core.records import MAX_FEEDBACK, pack, unpack
+from puzzle_monitor.core.stored import Order
 from puzzle_monitor.core.times import micros, moment, parse_duration, show_duration
 from puzzle_monitor.core.tokens import Role, find, parse_tokens
 
@@ -171,13 +172,21 @@ def test_embeddings_come_back(values: list[float]) -> None:
 
 @given(st.integers(0, 10**18 - 1), st.integers(0, 10**18 - 1))
 def test_cursors_come_back(at: int, seq: int) -> None:
-    assert cursor.decode(cursor.encode(at, seq)) == (at, seq)
+    assert cursor.decode(cursor.encode((at, seq)), Order.NEWEST) == (at, seq)
+
+
+@given(st.floats(0, 1), st.integers(0, 10**18 - 1))
+def test_cursors_of_confidence_come_back_and_go_with_their_order_only(confidence: float, seq: int) -> None:
+    text = cursor.encode((confidence, seq))
+    assert cursor.decode(text, Order.UNCERTAIN) == (confidence, seq)
+    with pytest.raises(Refused):
+        cursor.decode(text, Order.NEWEST)
 
 
 @given(st.text("AZaz09-_=. \n\0é", max_size=30))
 def test_no_other_text_is_a_cursor_that_does_harm(text: str) -> None:
     try:
-        assert all(0 <= number < 10**18 for number in cursor.decode(text))
+        assert all(0 <= number < 10**18 for order in Order for number in cursor.decode(text, order))
     except Refused as refused:
         assert refused.status == 422
 

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 
-from puzzle_monitor.adapters.sql.tables import feedback, predictions, series
+from puzzle_monitor.adapters.sql.tables import (
+    drift,
+    drift_history,
+    feed_minutes,
+    feedback,
+    feeds,
+    predictions,
+    scores,
+    series,
+)
+from puzzle_monitor.core.feeds.digest import MINUTE
 from puzzle_monitor.core.stored import Pruned
 
 _P, _F = predictions.c, feedback.c
@@ -53,6 +63,25 @@ def remove_leftovers(connection: Connection, cutoff: int, limit: int) -> Pruned:
     used = exists().where(_P.series_id == series.c.id)
     idle = connection.execute(delete(series).where(series.c.seen < cutoff, ~used)).rowcount
     return Pruned(feedback=labels, series=idle)
+
+
+def remove_states(connection: Connection, cutoff: int, minutes_cutoff: int, limit: int) -> Pruned:
+    """Delete some old minutes, old points of drift and states of versions that nobody watches any more."""
+    minutes = 0
+    for table, owner, before in (
+        (scores, scores.c.series_id, cutoff // MINUTE),
+        (feed_minutes, feed_minutes.c.feed_id, minutes_cutoff // MINUTE),
+    ):
+        for number in connection.execute(select(owner).distinct()).scalars().all():
+            mine = select(table.c.minute).where(owner == number, table.c.minute < before)
+            last = connection.execute(mine.order_by(table.c.minute).offset(limit).limit(1)).scalar_one_or_none()
+            gone = delete(table).where(owner == number, table.c.minute < (before if last is None else last))
+            minutes += connection.execute(gone).rowcount
+    points = select(drift_history.c.seq).where(drift_history.c.at < cutoff).limit(limit)
+    old = connection.execute(delete(drift_history).where(drift_history.c.seq.in_(points))).rowcount
+    old += connection.execute(delete(drift).where(drift.c.at < cutoff)).rowcount
+    silent = connection.execute(delete(feeds).where(feeds.c.last_received < cutoff)).rowcount
+    return Pruned(minutes=minutes, drift=old, feeds=silent)
 
 
 def _orphan(cutoff: int) -> ColumnElement[bool]:

@@ -15,10 +15,11 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from puzzle_monitor.adapters.sql.tables import confusion, feedback, histogram, predictions, series
 from puzzle_monitor.core.accuracy import BOUNDS, Cell
-from puzzle_monitor.core.stored import Filter, Series, StoredLabel, StoredPrediction, Totals, Window
+from puzzle_monitor.core.stored import Filter, Order, Position, Series, StoredLabel, StoredPrediction, Totals, Window
 
 _P = predictions.c
-_COLUMNS = tuple(column for column in predictions.c if column.name not in {"embedding", "first_truth"})
+_UNSHOWN = {"embedding", "first_truth", "image_bytes"}
+_COLUMNS = tuple(column for column in predictions.c if column.name not in _UNSHOWN)
 
 
 def one(connection: Connection, prediction_id: str) -> tuple[StoredPrediction, Sequence[StoredLabel]] | None:
@@ -37,24 +38,35 @@ def one(connection: Connection, prediction_id: str) -> tuple[StoredPrediction, S
 def page(
     connection: Connection,
     wanted: Filter,
-    after: tuple[int, int] | None,
+    after: Position | None,
     limit: int,
+    order: Order,
     *,
-    newest_first: bool,
     embeddings: bool,
 ) -> Sequence[StoredPrediction]:
     """The next `limit` predictions behind `after`."""
     found: list[StoredPrediction] = []
     columns = (*_COLUMNS, _P.embedding) if embeddings else _COLUMNS
-    order = (_P.at.desc(), _P.seq.desc()) if newest_first else (_P.at, _P.seq)
+    falling = order is Order.NEWEST
+    sort: list[Any] = [_P[order.column], _P.seq]
     where = _conditions(wanted)
     if after is not None:
-        where.append(_behind(after, newest_first))
+        where.append(_behind(_P[order.column], after, falling))
     for number, owner in _wanted_series(connection, wanted).items():
-        statement = select(*columns).where(_P.series_id == number, *where).order_by(*order).limit(limit)
+        statement = select(*columns).where(_P.series_id == number, *where)
+        statement = statement.order_by(*(column.desc() if falling else column for column in sort)).limit(limit)
         found += [_prediction(row, owner) for row in connection.execute(statement)]
-    found.sort(key=lambda item: (item.at, item.seq), reverse=newest_first)
+    found.sort(key=order.position, reverse=falling)
     return found[:limit]
+
+
+def stream(connection: Connection, wanted: Filter, after: int, limit: int) -> Sequence[StoredPrediction]:
+    """The next `limit` predictions in order of arrival, with embeddings."""
+    found: list[StoredPrediction] = []
+    for number, owner in _wanted_series(connection, wanted).items():
+        statement = select(*_COLUMNS, _P.embedding).where(_P.series_id == number, _P.seq > after)
+        found += [_prediction(row, owner) for row in connection.execute(statement.order_by(_P.seq).limit(limit))]
+    return sorted(found, key=lambda item: item.seq)[:limit]
 
 
 def windows(connection: Connection, wanted: Filter) -> Sequence[Window]:
@@ -114,17 +126,21 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
         where.append(_P.at < wanted.until)
     if wanted.labelled is not None:
         where.append(_P.truth.is_not(None) if wanted.labelled else _P.truth.is_(None))
+    if wanted.has_image is not None:
+        where.append(_P.image_digest.is_not(None) if wanted.has_image else _P.image_digest.is_(None))
+    if wanted.since_seq is not None:
+        where.append(_P.seq > wanted.since_seq)
     if wanted.max_confidence is not None:
         where.append(_P.confidence <= wanted.max_confidence)
     return where
 
 
-def _behind(after: tuple[int, int], newest_first: bool) -> ColumnElement[bool]:
-    at, seq = after
+def _behind(column: ColumnElement[Any], after: Position, falling: bool) -> ColumnElement[bool]:
+    value, seq = after
     # The first condition is implied by the second; it is what lets the index begin in the right place.
-    if newest_first:
-        return and_(_P.at <= at, or_(_P.at < at, _P.seq < seq))
-    return and_(_P.at >= at, or_(_P.at > at, _P.seq > seq))
+    if falling:
+        return and_(column <= value, or_(column < value, _P.seq < seq))
+    return and_(column >= value, or_(column > value, _P.seq > seq))
 
 
 def _series(row: Any) -> Series:

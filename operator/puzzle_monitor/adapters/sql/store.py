@@ -6,11 +6,27 @@ from collections.abc import Sequence
 
 from sqlalchemy import text
 
-from puzzle_monitor.adapters.sql import pruning, reads
+from puzzle_monitor.adapters.sql import feeds, pruning, reads, states
 from puzzle_monitor.adapters.sql import writes as writing
 from puzzle_monitor.adapters.sql.engine import Database
-from puzzle_monitor.core.stored import Filter, Pruned, StoredLabel, StoredPrediction, Totals, Window
-from puzzle_monitor.core.work import Outcomes, Work
+from puzzle_monitor.core.models import Retraction
+from puzzle_monitor.core.stored import (
+    DriftKey,
+    DriftPoint,
+    Filter,
+    Gauges,
+    Order,
+    Position,
+    Pruned,
+    ScorePoint,
+    StoredDrift,
+    StoredLabel,
+    StoredModel,
+    StoredPrediction,
+    Totals,
+    Window,
+)
+from puzzle_monitor.core.work import Outcome, Outcomes, Work
 
 
 class SqlStore:
@@ -28,10 +44,58 @@ class SqlStore:
             return reads.one(connection, prediction_id)
 
     def page(
-        self, wanted: Filter, after: tuple[int, int] | None, limit: int, *, newest_first: bool, embeddings: bool = False
+        self, wanted: Filter, after: Position | None, limit: int, order: Order, *, embeddings: bool = False
     ) -> Sequence[StoredPrediction]:
         with self._database.reading() as connection:
-            return reads.page(connection, wanted, after, limit, newest_first=newest_first, embeddings=embeddings)
+            return reads.page(connection, wanted, after, limit, order, embeddings=embeddings)
+
+    def stream(self, wanted: Filter, after: int, limit: int) -> Sequence[StoredPrediction]:
+        with self._database.reading() as connection:
+            return reads.stream(connection, wanted, after, limit)
+
+    def retract(self, wanted: Retraction, now: int) -> tuple[Outcome, str | None]:
+        with self._database.writing() as connection:
+            return writing.retract(connection, wanted, now)
+
+    def put_settings(self, namespace: str, name: str, settings: str, now: int, limit: int) -> bool:
+        with self._database.writing() as connection:
+            return states.put_settings(connection, namespace, name, settings, now, limit)
+
+    def forget_settings(self, namespace: str, name: str) -> None:
+        with self._database.writing() as connection:
+            states.forget_settings(connection, namespace, name)
+
+    def models(self, since: int) -> Sequence[StoredModel]:
+        with self._database.reading() as connection:
+            return states.stored_models(connection, None, None, since)
+
+    def model(self, namespace: str, name: str, since: int) -> StoredModel | None:
+        with self._database.reading() as connection:
+            return next(iter(states.stored_models(connection, namespace, name, since)), None)
+
+    def scores(self, namespace: str, model: str, line: str | None, since: int, bucket: int) -> Sequence[ScorePoint]:
+        with self._database.reading() as connection:
+            return states.score_points(connection, namespace, model, line, since, bucket)
+
+    def drift(self, key: DriftKey) -> StoredDrift | None:
+        with self._database.reading() as connection:
+            return states.get_drift(connection, key)
+
+    def put_drift(self, key: DriftKey, found: StoredDrift, point: DriftPoint) -> bool:
+        with self._database.writing() as connection:
+            return states.put_drift(connection, key, found, point)
+
+    def drift_history(self, key: DriftKey, since: int, limit: int) -> Sequence[DriftPoint]:
+        with self._database.reading() as connection:
+            return states.read_history(connection, key, since, limit)
+
+    def gauges(self, since: int) -> Gauges:
+        with self._database.reading() as connection:
+            return Gauges(
+                tuple(states.series_scores(connection, since)),
+                tuple(states.watched_drift(connection)),
+                tuple(feeds.all_feeds(connection)),
+            )
 
     def windows(self, wanted: Filter) -> Sequence[Window]:
         with self._database.reading() as connection:
@@ -56,6 +120,10 @@ class SqlStore:
     def delete_leftovers(self, cutoff: int, limit: int) -> Pruned:
         with self._database.writing() as connection:
             return pruning.remove_leftovers(connection, cutoff, limit)
+
+    def delete_states(self, cutoff: int, minutes_cutoff: int, limit: int) -> Pruned:
+        with self._database.writing() as connection:
+            return pruning.remove_states(connection, cutoff, minutes_cutoff, limit)
 
     def ping(self) -> None:
         with self._database.reading() as connection:

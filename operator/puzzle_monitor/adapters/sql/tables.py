@@ -59,6 +59,7 @@ predictions = Table(
     Column("image", Text, nullable=False),
     Column("embedding", LargeBinary),
     Column("image_digest", Text),
+    Column("image_bytes", BigInteger),
     Column("first_truth", Text),
     Column("truth", Text),
     Column("truth_at", BigInteger),
@@ -77,6 +78,18 @@ Index(
     postgresql_where=predictions.c.truth.is_not(None),
 )
 
+# In order of arrival, for whoever follows one version.
+Index("ix_predictions_stream", predictions.c.series_id, predictions.c.seq)
+# The queue of reviewers: those with a picture, the least sure first.
+Index(
+    "ix_predictions_pictures",
+    predictions.c.series_id,
+    predictions.c.confidence,
+    predictions.c.seq,
+    sqlite_where=predictions.c.image_digest.is_not(None),
+    postgresql_where=predictions.c.image_digest.is_not(None),
+)
+
 # No foreign key to predictions: a label may come first.
 feedback = Table(
     "feedback",
@@ -88,6 +101,7 @@ feedback = Table(
     Column("at", BigInteger, nullable=False),
     Column("received", BigInteger, nullable=False),
     Column("note", Text),
+    Column("retracted", BigInteger),
     UniqueConstraint("prediction_id", "who", "at", "label", name="uq_feedback"),
 )
 
@@ -109,4 +123,101 @@ confusion = Table(
     Column("truth", Text, primary_key=True),
     Column("first", BigInteger, nullable=False),
     Column("latest", BigInteger, nullable=False),
+)
+# Accuracy over time: by minute of the prediction, after the newest labels, so corrections move it.
+scores = Table(
+    "scores",
+    metadata,
+    Column("series_id", BigInteger, ForeignKey("series.id", ondelete="CASCADE"), primary_key=True),
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),
+    Column("predictions", BigInteger, nullable=False),
+    Column("labelled", BigInteger, nullable=False),
+    Column("wrong", BigInteger, nullable=False),
+)
+# Labelled predictions ever, and those of them with a picture: they outlive even the series.
+label_totals = Table(
+    "label_totals",
+    metadata,
+    Column("namespace", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("total", BigInteger, nullable=False),
+    Column("images", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+)
+
+# What the operator wants of each model, as JSON.
+models = Table(
+    "models",
+    metadata,
+    Column("namespace", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("settings", Text, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+)
+# What the drift worker found, where it stands in the stream, and what it goes on from.
+drift = Table(
+    "drift",
+    metadata,
+    Column("namespace", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("report", Text, nullable=False),
+    Column("cursor", BigInteger, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+    Column("config", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+drift_history = Table(
+    "drift_history",
+    metadata,
+    Column("seq", _SEQ, Identity(), primary_key=True),
+    Column("namespace", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("images", BigInteger, nullable=False),
+    Column("score", Double),
+    Column("threshold", Double),
+    Column("phase", Text, nullable=False),
+)
+Index(
+    "ix_drift_history_key",
+    drift_history.c.namespace,
+    drift_history.c.model,
+    drift_history.c.version,
+    drift_history.c.seq,
+)
+
+# The pictures of one line of one model, whichever version looks at them.
+feeds = Table(
+    "feeds",
+    metadata,
+    Column("id", _SEQ, Identity(), primary_key=True),
+    Column("namespace", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("line", Text, nullable=False),
+    Column("images", BigInteger, nullable=False),
+    Column("first_received", BigInteger, nullable=False),
+    Column("last_received", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Column("lateness", Text, nullable=False),
+    Column("lateness_sum", Double, nullable=False),
+    UniqueConstraint("namespace", "model", "line", name="uq_feeds"),
+)
+# By minute of arrival: one row is touched by a commit, however late its images are.
+feed_minutes = Table(
+    "feed_minutes",
+    metadata,
+    Column("feed_id", BigInteger, ForeignKey("feeds.id", ondelete="CASCADE"), primary_key=True),
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),
+    Column("n", BigInteger, nullable=False),
+    Column("digest", Text, nullable=False),
+)
+# What is usual there, and which problems hold since when; judged up to a minute.
+feed_health = Table(
+    "feed_health",
+    metadata,
+    Column("feed_id", BigInteger, ForeignKey("feeds.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("judged", BigInteger, nullable=False),
+    Column("health", Text, nullable=False),
 )

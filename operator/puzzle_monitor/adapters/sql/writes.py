@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, bindparam, select, update
 
-from puzzle_monitor.adapters.sql.tables import confusion, feedback, histogram, predictions, series
-from puzzle_monitor.core.accuracy import bucket
-from puzzle_monitor.core.joining import Mark, Truth, moves, truth
+from puzzle_monitor.adapters.sql import feeds
+from puzzle_monitor.adapters.sql.tables import feedback, predictions, series
+from puzzle_monitor.adapters.sql.tallies import Piece, Tallies
+from puzzle_monitor.core.joining import Mark, Truth, truth
+from puzzle_monitor.core.models import Retraction
 from puzzle_monitor.core.records import Feedback, Record, pack
 from puzzle_monitor.core.stored import Series
 from puzzle_monitor.core.times import micros
@@ -25,61 +26,16 @@ _CHUNK = 1_000
 
 def write(connection: Connection, work: Work, now: int, oldest: int) -> Outcomes:
     """Store all of it, on an open transaction."""
-    tallies = _Tallies()
+    tallies = Tallies()
     records = _write_records(connection, work.records, now, oldest, tallies)
     labels, strange = _write_feedback(connection, work.feedback, now, oldest, tallies)
-    images = _write_images(connection, work.images)
+    images = _write_images(connection, work.images, tallies)
     tallies.flush(connection)
     return Outcomes(records, labels, images, strange)
 
 
-@dataclass(slots=True)
-class _Tallies:
-    """What is to be added to the counts, gathered so that each row is touched once, and in a fixed order."""
-
-    counts: Counter[tuple[int, str, int]] = field(default_factory=Counter)
-    sums: defaultdict[tuple[int, str, int], float] = field(default_factory=lambda: defaultdict(float))
-    cells: defaultdict[tuple[int, str, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
-
-    def predicted(self, series_id: int, record: Record) -> None:
-        key = series_id, record.label, bucket(record.confidence)
-        self.counts[key] += 1
-        self.sums[key] += record.confidence
-
-    def labelled(self, series_id: int, label: str, before: Truth, after: Truth) -> None:
-        for move in moves(before, after):
-            cell = self.cells[series_id, label, move.truth]
-            cell[0] += move.first
-            cell[1] += move.latest
-
-    def flush(self, connection: Connection) -> None:
-        rows = [
-            {"series_id": s, "label": label, "bucket": b, "n": n, "total": self.sums[s, label, b]}
-            for (s, label, b), n in sorted(self.counts.items())
-        ]
-        _add(connection, histogram, ("n", "total"), rows)
-        cells = [
-            {"series_id": s, "label": label, "truth": true, "first": first, "latest": latest}
-            for (s, label, true), (first, latest) in sorted(self.cells.items())
-        ]
-        _add(connection, confusion, ("first", "latest"), cells)
-
-
-def _add(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add the columns of each row to what is there, or start with them."""
-    if not rows:
-        return
-    insert: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = insert(table)
-    statement = statement.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns),
-        set_={name: table.c[name] + statement.excluded[name] for name in columns},
-    )
-    connection.execute(statement, list(rows))
-
-
 def _write_records(
-    connection: Connection, records: Sequence[Record], now: int, oldest: int, tallies: _Tallies
+    connection: Connection, records: Sequence[Record], now: int, oldest: int, tallies: Tallies
 ) -> tuple[Outcome, ...]:
     known = _known(connection, {record.id for record in records}) if records else {}
     fresh: dict[str, Record] = {}
@@ -123,15 +79,16 @@ def _known(connection: Connection, ids: Iterable[str]) -> dict[str, tuple[Series
     }
 
 
-def _insert(connection: Connection, records: Sequence[Record], now: int, tallies: _Tallies) -> None:
+def _insert(connection: Connection, records: Sequence[Record], now: int, tallies: Tallies) -> None:
     ids = _series_ids(connection, records)
+    feeds.write(connection, records, now)
     marks = _marks(connection, [record.id for record in records])
     rows = []
     for record in records:
         series_id = ids[Series.of(record)]
-        true = truth(marks.get(record.id, ()))
-        tallies.predicted(series_id, record)
-        tallies.labelled(series_id, record.label, Truth(), true)
+        true, at = truth(marks.get(record.id, ())), micros(record.at)
+        tallies.predicted(series_id, at, record.label, record.confidence)
+        tallies.labelled(Piece(0, series_id, at, record.label), Truth(), true)
         rows.append(_row(record, series_id, now) | _truth_columns(true))
     connection.execute(predictions.insert(), rows)
 
@@ -188,15 +145,15 @@ _NAMES = ("namespace", "model", "line", "revision", "version")
 
 def _marks(connection: Connection, ids: Iterable[str]) -> dict[str, list[Mark]]:
     found: dict[str, list[Mark]] = defaultdict(list)
-    columns = feedback.c.prediction_id, feedback.c.seq, feedback.c.label, feedback.c.who, feedback.c.at
+    columns = [feedback.c[name] for name in ("prediction_id", "seq", "label", "who", "at", "retracted")]
     for part in _chunks(ids):
         for row in connection.execute(select(*columns).where(feedback.c.prediction_id.in_(part))):
-            found[row.prediction_id].append(Mark(row.seq, row.label, row.who, row.at))
+            found[row.prediction_id].append(Mark(row.seq, row.label, row.who, row.at, row.retracted is not None))
     return found
 
 
 def _write_feedback(
-    connection: Connection, items: Sequence[Feedback], now: int, oldest: int, tallies: _Tallies
+    connection: Connection, items: Sequence[Feedback], now: int, oldest: int, tallies: Tallies
 ) -> tuple[tuple[Outcome, ...], frozenset[tuple[str, str]]]:
     if not items:
         return (), frozenset()
@@ -224,22 +181,20 @@ def _write_feedback(
     return tuple(outcomes), frozenset(strange)
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """A prediction that labels are for."""
-
-    seq: int
-    series_id: int
-    label: str
-    classes: frozenset[str]
-
-
-def _targets(connection: Connection, ids: Iterable[str]) -> dict[str, _Target]:
-    statement = select(
-        predictions.c.id, predictions.c.seq, predictions.c.series_id, predictions.c.label, series.c.classes
-    ).join(series, series.c.id == predictions.c.series_id)
+def _targets(connection: Connection, ids: Iterable[str]) -> dict[str, Piece]:
+    names = "id", "seq", "series_id", "at", "label", "image_digest", "image_bytes"
+    statement = select(*(predictions.c[name] for name in names), series.c.classes)
+    statement = statement.join(series, series.c.id == predictions.c.series_id)
     return {
-        row.id: _Target(row.seq, row.series_id, row.label, frozenset(json.loads(row.classes)))
+        row.id: Piece(
+            row.seq,
+            row.series_id,
+            row.at,
+            row.label,
+            frozenset(json.loads(row.classes)),
+            row.image_digest is not None,
+            row.image_bytes or 0,
+        )
         for part in _chunks(ids)
         for row in connection.execute(statement.where(predictions.c.id.in_(part)))
     }
@@ -263,10 +218,10 @@ def _insert_feedback(connection: Connection, items: Sequence[Feedback], now: int
 
 def _join(
     connection: Connection,
-    targets: Mapping[str, _Target],
+    targets: Mapping[str, Piece],
     marks: Mapping[str, Sequence[Mark]],
     fresh: Mapping[str, Sequence[Feedback]],
-    tallies: _Tallies,
+    tallies: Tallies,
 ) -> None:
     """Bring the truth of predictions up to date with their new labels."""
     changed = []
@@ -276,31 +231,61 @@ def _join(
         start = max((mark.seq for mark in old), default=0) + 1
         new = [Mark(start + n, item.label, item.who, micros(item.at)) for n, item in enumerate(fresh[one])]
         before, after = truth(old), truth([*old, *new])
-        tallies.labelled(target.series_id, target.label, before, after)
+        tallies.labelled(target, before, after)
         if before != after:
             changed.append({"b_seq": target.seq} | _truth_columns(after))
+    _set_truths(connection, changed)
+
+
+def _set_truths(connection: Connection, changed: Sequence[Mapping[str, Any]]) -> None:
     if changed:
         statement = update(predictions).where(predictions.c.seq == bindparam("b_seq"))
         values: dict[str, Any] = {name: bindparam(name) for name in _truth_columns(Truth())}
-        connection.execute(statement.values(values), changed)
+        connection.execute(statement.values(values), list(changed))
 
 
-def _write_images(connection: Connection, images: Sequence[ImageMark]) -> tuple[Outcome, ...]:
+def retract(connection: Connection, wanted: Retraction, now: int) -> tuple[Outcome, str | None]:
+    """Take back a label, and what is true then. The history keeps it; counters by first label do not fall."""
+    marks = _marks(connection, [wanted.prediction_id]).get(wanted.prediction_id, [])
+    given = [mark for mark in marks if (mark.who, mark.at) == (wanted.who, micros(wanted.at))]
+    given = [mark for mark in given if wanted.label in {None, mark.label}]
+    before = truth(marks)
+    if not given:
+        return Outcome.MISSING, before.label
+    if all(mark.retracted for mark in given):
+        return Outcome.DUPLICATE, before.label
+    seqs = {mark.seq for mark in given if not mark.retracted}
+    connection.execute(update(feedback).where(feedback.c.seq.in_(seqs)).values(retracted=now))
+    after = truth(replace(mark, retracted=mark.retracted or mark.seq in seqs) for mark in marks)
+    piece = _targets(connection, [wanted.prediction_id]).get(wanted.prediction_id)
+    if piece is not None:
+        tallies = Tallies()
+        tallies.labelled(piece, before, after)
+        tallies.flush(connection)
+        _set_truths(connection, [{"b_seq": piece.seq} | _truth_columns(after)])
+    return Outcome.STORED, after.label
+
+
+def _write_images(connection: Connection, images: Sequence[ImageMark], tallies: Tallies) -> tuple[Outcome, ...]:
     if not images:
         return ()
-    columns = predictions.c.id, predictions.c.image_digest
-    known: dict[str, str | None] = {
-        row.id: row.image_digest
+    columns = [predictions.c[name] for name in ("id", "series_id", "image_digest", "first_truth")]
+    rows = {
+        row.id: row
         for part in _chunks({image.prediction_id for image in images})
         for row in connection.execute(select(*columns).where(predictions.c.id.in_(part)))
     }
+    known: dict[str, str | None] = {one: row.image_digest for one, row in rows.items()}
     outcomes = []
     for image in images:
         if image.prediction_id not in known:
             outcomes.append(Outcome.MISSING)
         elif known[image.prediction_id] is None:
             where = predictions.c.id == image.prediction_id
-            connection.execute(update(predictions).where(where).values(image_digest=image.digest))
+            values = {"image_digest": image.digest, "image_bytes": image.size}
+            connection.execute(update(predictions).where(where).values(**values))
+            if rows[image.prediction_id].first_truth is not None:
+                tallies.pictured(rows[image.prediction_id].series_id, image.size)
             known[image.prediction_id] = image.digest
             outcomes.append(Outcome.STORED)
         else:
