@@ -180,7 +180,7 @@ def test_the_queue_of_reviewers_begins_with_the_least_sure(live: Server, model: 
             path = f"/v1/predictions/{one['id']}/image"
             assert handler.put(path, content=JPEG, headers={"Content-Type": "image/jpeg"}).status_code == 200
         inspector.post("/v1/feedback", json=[a_label(one["id"], "ok") for one in records[:2]])
-        query: dict[str, Any] = {"model": model, "has_image": True, "labelled": False, "max_confidence": 0.6}
+        query: dict[str, Any] = {"model": model, "has_image": True, "labelled": False, "max_confidence": 0.61}
         query |= {"order": "uncertain", "limit": 4}
         seen: list[str] = []
         while True:
