@@ -1,7 +1,9 @@
-# The project's images, a stage for each: operator, model (server and trainer), storage-initializer.
+# The project's images, a stage for each: operator, monitor, model (server and trainer), drift, storage-initializer.
 #
 #   docker build --target operator .
+#   docker build --target monitor .
 #   docker build --target model .
+#   docker build --target drift .
 #
 # BASE_IMAGE: a Debian 12 with Python 3.11 and its venv module; the test cluster gives one of its own.
 # PYTHON_INDEX: take packages from this index instead of the default one.
@@ -22,10 +24,14 @@ COPY pyproject.toml uv.lock ./
 # Lists, and not `uv sync`: a layer is then keyed by what it installs, not by every edit of pyproject.toml.
 RUN export="/opt/uv/bin/uv export --quiet --frozen --no-header --no-annotate --no-emit-project" && \
     $export --no-default-groups --extra operator --output-file operator.txt && \
+    $export --no-default-groups --extra monitor --output-file monitor.txt && \
     $export --no-default-groups --extra model --output-file model.txt && \
+    $export --no-default-groups --extra model --extra drift --extra alibi --output-file drift-all.txt && \
     $export --only-group storage --output-file storage.txt && \
     sed -E -e '/^(torch==|triton|nvidia-|cuda-)/d' -e '/--hash/d' -e 's/ \\$//' model.txt > model-unhashed.txt && \
-    sed -n -E 's/^(torch==[0-9.]+).*/\1/p' model.txt > torch.txt
+    sed -n -E 's/^(torch==[0-9.]+).*/\1/p' model.txt > torch.txt && \
+    awk 'NR == FNR { if ($0 !~ /^[ #]/) known[$1] = 1; next } /^[^ #]/ { more = !($1 in known) } more' \
+        model.txt drift-all.txt > drift.txt
 
 # ---- the project itself, without dependencies, as a folder of its own: the thin layer that changes often
 FROM tools AS project
@@ -56,8 +62,26 @@ USER 65532:65532
 WORKDIR /tmp
 ENTRYPOINT ["puzzle-operator"]
 
-# ---- model: TorchServe with its Java runtime, and the trainer
-FROM ${BASE_IMAGE} AS model
+# ---- monitor
+FROM ${BASE_IMAGE} AS monitor
+ARG PYTHON_INDEX
+COPY --from=tools /src/monitor.txt /app/requirements.txt
+RUN --mount=type=bind,from=tools,source=/opt/uv,target=/opt/uv \
+    --mount=type=cache,target=/root/.cache/uv \
+    export UV_LINK_MODE=copy UV_SYSTEM_CERTS=true UV_PYTHON_DOWNLOADS=never && \
+    /opt/uv/bin/uv venv --quiet /app/.venv && \
+    /opt/uv/bin/uv pip install --quiet --require-hashes --compile-bytecode --python /app/.venv/bin/python \
+        ${PYTHON_INDEX:+--default-index "$PYTHON_INDEX"} -r /app/requirements.txt
+COPY --from=project /app/project /app/project
+ENV PATH=/app/project/bin:/app/.venv/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONPATH=/app/project PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
+USER 65532:65532
+WORKDIR /tmp
+EXPOSE 8090
+ENTRYPOINT ["puzzle-monitor"]
+
+# ---- the packages of the model, torch among them: the large layers that model and drift share
+FROM ${BASE_IMAGE} AS model-packages
 ARG PYTHON_INDEX
 ARG TORCH_INDEX
 # Debian keeps one security-supported build of the package; a pinned one would be gone with the next update. Its
@@ -79,12 +103,33 @@ RUN --mount=type=bind,from=tools,source=/opt/uv,target=/opt/uv \
         $install --no-deps ${PYTHON_INDEX:+--default-index "$PYTHON_INDEX"} -r /app/requirements/model-unhashed.txt && \
         $install --default-index "$TORCH_INDEX" -r /app/requirements/torch.txt; \
     fi
+
+# ---- model: TorchServe with its Java runtime, and the trainer
+FROM model-packages AS model
 COPY --from=project /app/project /app/project
 ENV PATH=/app/project/bin:/app/.venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/app/project PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 USER 65532:65532
 WORKDIR /tmp
 ENTRYPOINT ["puzzlenet"]
+
+# ---- drift: the drift worker, with alibi-detect (Business Source License 1.1) and what that needs besides
+FROM model-packages AS drift
+ARG PYTHON_INDEX
+COPY --from=tools /src/drift.txt /app/requirements/
+# In a folder of its own: an installation into the environment would compile all of it again, torch included.
+RUN --mount=type=bind,from=tools,source=/opt/uv,target=/opt/uv \
+    --mount=type=cache,target=/root/.cache/uv \
+    export UV_LINK_MODE=copy UV_SYSTEM_CERTS=true UV_PYTHON_DOWNLOADS=never && \
+    /opt/uv/bin/uv pip install --quiet --no-deps --require-hashes --compile-bytecode --python /app/.venv/bin/python \
+        ${PYTHON_INDEX:+--default-index "$PYTHON_INDEX"} --target /app/drift -r /app/requirements/drift.txt
+COPY --from=project /app/project /app/project
+ENV PATH=/app/project/bin:/app/.venv/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONPATH=/app/project:/app/drift PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
+USER 65532:65532
+WORKDIR /tmp
+EXPOSE 8092
+ENTRYPOINT ["puzzle-drift"]
 
 # ---- storage-initializer: what KServe runs before a predictor to fetch its model
 FROM ${BASE_IMAGE} AS storage-initializer

@@ -32,7 +32,7 @@ examples:
   python -m tests.cluster up                         bring it up (20 to 25 minutes the first time, then 1 to 2)
   python -m tests.cluster exec -- kubectl get pods -A
   eval "$(python -m tests.cluster env)"              kubectl, helm and addresses for this shell
-  python -m tests.cluster images                     build operator and model, bring them into the cluster
+  python -m tests.cluster images                     build the project's images, bring them into the cluster
   python -m tests.cluster logs kubelet               the last lines of a node program or of a stage
   python -m tests.cluster enter -- ctr -n k8s.io images ls
   python -m tests.cluster down --all                 also delete images and build caches
@@ -140,7 +140,7 @@ def _images(paths: Paths, arguments: argparse.Namespace) -> int:
     with exclusive(paths.lock, "tests.cluster images"):
         if namespace.init_pid(paths) is None:
             raise ClusterError("the cluster is not running; `python -m tests.cluster up` starts it")
-        refs = images.ensure_all(paths, arguments.names or ("operator", "model"))
+        refs = images.ensure_all(paths, arguments.names or images.PROJECT_IMAGES)
     if arguments.json:
         print(json.dumps(refs, sort_keys=True))
     else:
@@ -186,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     enter = verb("enter", _enter, "run a command (default: a shell) inside the cluster's namespaces")
     enter.add_argument("command", nargs=argparse.REMAINDER)
     built = verb("images", _images, "build the project's images and bring them into the cluster; prints their names")
-    built.add_argument("names", nargs="*", choices=["operator", "model", []], help="which (default: operator model)")
+    built.add_argument("names", nargs="*", choices=[*images.PROJECT_IMAGES, []], help="which (default: all)")
     built.add_argument("--json", action="store_true", help="one line of JSON: {stage: reference}")
     verb("env", _env, "shell exports: KUBECONFIG, PATH, PUZZLE_* addresses, S3 credentials")
     tool = verb("tool", _tool, "print the path of kubectl or helm, building it first if need be")

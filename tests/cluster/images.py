@@ -38,7 +38,10 @@ class Target:
 
 TARGETS: Mapping[str, Target] = {
     "operator": Target("operator", "puzzle-operator", _PROJECT, 45),
+    "monitor": Target("monitor", "puzzle-monitor", _PROJECT, 45),
     "model": Target("model", "puzzle-model", _PROJECT, 180),
+    # after the model: it takes that one's layers and adds some
+    "drift": Target("drift", "puzzle-drift", _PROJECT, 90),
     "storage-initializer": Target(
         "storage-initializer",
         "kserve-storage-initializer",
@@ -121,6 +124,9 @@ def ensure(paths: Paths, target: Target) -> str:
     return name
 
 
-def ensure_all(paths: Paths, names: Iterable[str] = ("operator", "model")) -> dict[str, str]:
+PROJECT_IMAGES = ("operator", "monitor", "model", "drift")
+
+
+def ensure_all(paths: Paths, names: Iterable[str] = PROJECT_IMAGES) -> dict[str, str]:
     """References of the project's images by stage name, all of them in the cluster."""
     return {name: ensure(paths, TARGETS[name]) for name in names}

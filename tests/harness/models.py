@@ -9,8 +9,12 @@ from typing import Any
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
+from tests.harness.settings import RELEASE
+
 GROUP, VERSION, PLURAL = "puzzlenet.dev", "v1alpha1", "puzzlemodels"
 KSERVE = ("serving.kserve.io", "v1beta1")
+TOKENS, INGEST = "puzzle-monitor-tokens", "puzzle-monitor-ingest"
+"""The chart's Secret of the monitor's tokens, and the one that the models of a namespace take theirs from."""
 
 
 class Namespace:
@@ -25,7 +29,8 @@ class Namespace:
     # ------------------------------------------------------------ the namespace itself
 
     def create(self, secret_from: str) -> None:
-        """Make the namespace and give it the registry's Secret (a copy of the one in `secret_from`).
+        """Make the namespace and give it the registry's Secret (a copy of the one in `secret_from`) and the tokens of
+        predictors and trainers, where a monitor is installed there.
 
         One of that name that a run before is still deleting is waited for.
         """
@@ -35,9 +40,20 @@ class Namespace:
             lambda: self.core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=self.name))),
         )
         secret: Any = self.core.read_namespaced_secret("puzzle-s3", secret_from)
-        metadata = client.V1ObjectMeta(name="puzzle-s3", annotations=secret.metadata.annotations)
-        copy = client.V1Secret(metadata=metadata, data=secret.data)
-        self._ignoring(409, lambda: self.core.create_namespaced_secret(self.name, copy))
+        self._put_secret("puzzle-s3", secret.data, secret.metadata.annotations)
+        listed: Any = self.core.list_namespaced_secret(secret_from, field_selector=f"metadata.name={TOKENS}")
+        for found in listed.items:
+            self._put_secret(INGEST, {"token": found.data["ingest"], "trainer": found.data["trainer"]})
+
+    def _put_secret(self, name: str, data: dict[str, str], annotations: dict[str, str] | None = None) -> None:
+        """Create a Secret, or give the one of a run before these contents."""
+        body = client.V1Secret(metadata=client.V1ObjectMeta(name=name, annotations=annotations), data=data)
+        try:
+            self.core.create_namespaced_secret(self.name, body)
+        except ApiException as exc:
+            if exc.status != 409:
+                raise
+            self.core.patch_namespaced_secret(name, self.name, {"data": data})
 
     def delete(self) -> None:
         """Delete the models, then the namespace, and wait until it is gone, so that a next run can make it again."""
@@ -159,7 +175,7 @@ class Namespace:
 
     def restart_deployment(self, namespace: str, name: str) -> None:
         """Delete the deployment's pods without grace, as a lost node would, and wait for new ones."""
-        selector = f"app.kubernetes.io/instance={name}"
+        selector = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/name={name}"
         listed: Any = self.core.list_namespaced_pod(namespace, label_selector=selector)
         old = {pod.metadata.uid for pod in listed.items}
         for pod in listed.items:

@@ -86,4 +86,4 @@ def test_image_tag_follows_its_own_sources(tmp_path: Path) -> None:
     assert {name: reference(target, tmp_path) for name, target in TARGETS.items()} == before
     (tmp_path / "operator" / "a.py").write_text("changed")
     after = {name: reference(target, tmp_path) for name, target in TARGETS.items()}
-    assert {name for name in before if before[name] != after[name]} == {"operator", "model"}
+    assert {name for name in before if before[name] != after[name]} == {"operator", "monitor", "model", "drift"}
