@@ -1,0 +1,1 @@
+"""Pure: records in, statistics and a report out. No input or output, no clock."""

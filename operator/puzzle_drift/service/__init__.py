@@ -1,0 +1,1 @@
+"""Polling, and what the process tells of itself."""
