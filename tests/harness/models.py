@@ -45,7 +45,7 @@ class Namespace:
         for found in listed.items:
             self._put_secret(INGEST, {"token": found.data["ingest"], "trainer": found.data["trainer"]})
 
-    def _put_secret(self, name: str, data: dict[str, str], annotations: dict[str, str] | None = None) -> None:
+    def _put_secret(self, name: str, data: Any, annotations: Any = None) -> None:
         """Create a Secret, or give the one of a run before these contents."""
         body = client.V1Secret(metadata=client.V1ObjectMeta(name=name, annotations=annotations), data=data)
         try:

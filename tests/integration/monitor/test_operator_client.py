@@ -1,0 +1,89 @@
+"""The operator's side against a running monitor: settings that it takes, a state that is read, counters that exist."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from puzzle_operator.adapters.monitor import HttpMonitor
+from puzzle_operator.api.status import PuzzleModelStatus, VersionRef
+from puzzle_operator.core.facts import Missing
+from puzzle_operator.core.monitor import MonitorState
+from puzzle_operator.manifests.monitor_settings import monitor_settings, retired
+from tests.builders import ModelBuilder, a_model
+from tests.integration.monitor.live import TOKENS, Server, a_label, a_record, bearer
+
+VERSION = "sha256:" + "ab" * 32
+
+
+def a_served_model(name: str) -> ModelBuilder:
+    builder = a_model(name).with_status(PuzzleModelStatus(champion=VersionRef(version=VERSION)))
+    builder.body["spec"]["dataQuality"] = {"size": [128, 128], "brightness": [0.1, 0.9], "minImages": 500}
+    return builder
+
+
+def told(live: Server, tmp_path: Path, name: str, settings: Any, who: str = "operator") -> MonitorState | Missing:
+    file = tmp_path / "token"
+    file.write_text(TOKENS[who])
+
+    async def ask() -> MonitorState | Missing:
+        async with httpx.AsyncClient(base_url=live.url) as client:
+            return await HttpMonitor(client, file, patience=30.0).ask("lyon", name, settings)
+
+    return asyncio.run(ask())
+
+
+def test_a_models_settings_are_taken_and_its_state_is_read(live: Server, tmp_path: Path) -> None:
+    model = a_served_model("line-7").build()
+    wanted = monitor_settings(model, 30_000, https=False)
+    state = told(live, tmp_path, "line-7", wanted)
+    assert isinstance(state, MonitorState), state
+    assert state.labels.total == 0
+    found = httpx.get(f"{live.url}/v1/models/lyon/line-7", headers=bearer("operator")).raise_for_status().json()
+    assert wanted.items() <= found["settings"].items()
+    assert isinstance(told(live, tmp_path, "line-7", retired(wanted)), MonitorState)
+
+
+def test_labels_of_the_champion_come_back_as_its_accuracy(live: Server, tmp_path: Path) -> None:
+    records = [a_record(model="line-8", line="line-8", version=VERSION) for _ in range(4)]
+    sent = httpx.post(f"{live.url}/v1/predictions", json={"records": records}, headers=bearer("handler"))
+    sent.raise_for_status()
+    labels = [a_label(record["id"], label) for record, label in zip(records, ("ok", "ok", "stain"), strict=False)]
+    httpx.post(f"{live.url}/v1/feedback", json=labels, headers=bearer("inspector")).raise_for_status()
+    settings = monitor_settings(a_served_model("line-8").build(), 30_000, https=False)
+    state = told(live, tmp_path, "line-8", settings)
+    assert isinstance(state, MonitorState), state
+    accuracy = state.accuracy_of(VERSION)
+    assert accuracy is not None
+    assert (accuracy.labelled, accuracy.wrong, state.labels.total) == (3, 1, 3)
+
+
+def test_the_counters_that_a_canary_is_judged_by_have_the_labels_that_are_asked_for(
+    live: Server, tmp_path: Path
+) -> None:
+    records = [a_record(model="line-9", line="line-9")]
+    httpx.post(f"{live.url}/v1/predictions", json={"records": records}, headers=bearer("handler")).raise_for_status()
+    text = httpx.get(f"{live.url}/metrics").raise_for_status().text
+    found = {
+        sample.name: sample
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.labels.get("model") == "line-9"
+    }
+    for name in ("labelled", "wrong", "predictions"):
+        sample = found[f"puzzle_monitor_{name}_total"]
+        assert {"model_namespace", "model", "revision"} <= set(sample.labels)
+    assert found["puzzle_monitor_labelled_total"].value == 0, "known as nought before the first label"
+
+
+@pytest.mark.parametrize("who", ["handler", "inspector"])
+def test_another_role_is_refused_and_said(live: Server, tmp_path: Path, who: str) -> None:
+    settings = monitor_settings(a_served_model("line-7").build(), 30_000, https=False)
+    found = told(live, tmp_path, "line-7", settings, who)
+    assert isinstance(found, Missing)
+    assert "needs the role operator" in found.reason
