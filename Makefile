@@ -107,6 +107,12 @@ chaos: venv ## On the cluster: Prometheus stopped for 10 minutes in mid-canary, 
 	@PUZZLE_CHAOS_OUTAGE_SECONDS=600 PUZZLE_CHAOS_KILLS=50 $(STAGE) "chaos" "25 minutes" \
 		$(IN_CLUSTER) pytest tests/integration/rollouts/test_chaos.py -q -s
 
+.PHONY: story
+story: venv ## On the cluster: a line that retrains its own model, from drift to promotion, and wrong labels that never reach it
+	@$(STAGE) "cluster" "20 to 25 minutes cold, 2 minutes from caches, seconds when it is up" $(CLUSTER) up
+	@$(STAGE) "images and chart" "8 minutes cold, seconds from caches" $(MAKE) --no-print-directory install
+	@$(STAGE) "story" "about 30 minutes" $(IN_CLUSTER) python -m tests.story
+
 .PHONY: integration
 integration: venv ## Tests against the real API server, registry and TorchServe
 	@$(IN_CLUSTER) pytest tests/integration -q
