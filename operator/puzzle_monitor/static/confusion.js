@@ -23,7 +23,7 @@ export function confusionTable(cells, classes) {
 
 function head(predicted) {
   const top = predicted.map((label) => el("th", { scope: "col" }, className(label)));
-  return el("tr", {}, el("th", { scope: "col", class: "corner" }, "is \\ predicted"), top, el("th", { scope: "col" }, "found"));
+  return el("tr", {}, el("th", { scope: "col", class: "corner" }, "is \\ predicted"), top, el("th", { scope: "col" }, "recall"));
 }
 
 function row(truth, predicted, number, classes) {
@@ -41,5 +41,5 @@ function row(truth, predicted, number, classes) {
 function foot(predicted, classes) {
   const precision = (label) => classes.find((one) => one.label === label)?.precision ?? null;
   const cells = predicted.map((label) => el("td", { class: "margin" }, percent(precision(label), 1)));
-  return el("tr", {}, el("th", { scope: "row" }, "right"), cells, el("td", { class: "margin" }));
+  return el("tr", {}, el("th", { scope: "row" }, "precision"), cells, el("td", { class: "margin" }));
 }

@@ -85,6 +85,10 @@ class Line {
   }
 
   #showPieces(id, pieces, none) {
+    // Drawn only when it differs: a link that somebody is about to follow stays.
+    const now = JSON.stringify(pieces.map((piece) => [piece.id, piece.truth]));
+    if (byId(id).dataset.pieces === now) return;
+    byId(id).dataset.pieces = now;
     const items = pieces.map((piece) => this.#thumbnail(piece));
     byId(id).replaceChildren(...(items.length ? items : [el("li", { class: "faint" }, none)]));
   }
@@ -136,7 +140,7 @@ function showAccuracy({ report, history, times }, versions) {
   const low = Math.max(0, Math.floor((Math.min(1, ...values) - 0.02) * 10) / 10);
   const y = { low, high: 1, format: (share) => percent(share, 0) };
   const label = `Accuracy by version over time. ${text}`;
-  byId("accuracy-chart").replaceChildren(...(values.length ? [chart({ series, y, span: times, label, value: "Accuracy" })] : []));
+  draw(byId("accuracy-chart"), values.length ? chart({ series, y, span: times, label, value: "Accuracy" }) : null);
 }
 
 function showDrift({ state }, { drift, times }, versions) {
@@ -147,7 +151,14 @@ function showDrift({ state }, { drift, times }, versions) {
   const values = series.flatMap(({ points }) => points.map((point) => point.value)).filter((value) => value !== null);
   const y = { low: Math.min(0, ...values), high: Math.max(...values) * 1.1, format: score };
   const label = "Drift score of each version over time against its threshold.";
-  byId("drift-chart").replaceChildren(...(values.length ? [chart({ series, y, span: times, label, value: "Score" })] : []));
+  draw(byId("drift-chart"), values.length ? chart({ series, y, span: times, label, value: "Score" }) : null);
+}
+
+/** A new chart in the place of the old one, its table as open as it was. */
+function draw(place, figure) {
+  const open = place.querySelector("details")?.open ?? false;
+  place.replaceChildren(...(figure ? [figure] : []));
+  if (figure) figure.querySelector("details").open = open;
 }
 
 function driftSentence(report, versions) {

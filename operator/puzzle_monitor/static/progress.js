@@ -8,26 +8,31 @@ const DAY_MS = 86_400_000;
 
 /** Ask and show. `wanted` is {namespace, model}, or {} for all models. Rejects with an ApiError. */
 export async function showProgress(api, wanted, found) {
-  const model = found.find((one) => one.namespace === wanted.namespace && one.model === wanted.model);
-  const [labels, people] = await Promise.all([labelCount(api, wanted, model), byPerson(api, wanted)]);
+  const [labels, people] = await Promise.all([labelCount(api, wanted, found), byPerson(api, wanted)]);
   showCount(labels);
   say(byId("people"), people);
 }
 
-async function labelCount(api, wanted, model) {
-  if (model?.settings) {
-    const { settings, state } = await api.get(`v1/models/${wanted.namespace}/${wanted.model}`);
-    return { total: state.labels.total, goal: settings.labels_wanted ?? null };
+/** All labels ever where the operator has told of the model; else those of the pieces of a week, which is cheap to ask. */
+async function labelCount(api, wanted, found) {
+  const chosen = found.filter((one) => !wanted.model || (one.namespace === wanted.namespace && one.model === wanted.model));
+  if (!chosen.length || chosen.some((one) => !one.settings)) {
+    const report = await api.get("v1/accuracy", { ...wanted, window: "7d" });
+    return { total: report.labelled, goal: null, whose: "of the pieces of the last 7 days" };
   }
-  const report = await api.get("v1/accuracy", { ...wanted, window: "90d" });
-  return { total: report.labelled, goal: null };
+  if (wanted.model) {
+    const { settings, state } = await api.get(`v1/models/${wanted.namespace}/${wanted.model}`);
+    return { total: state.labels.total, goal: settings.labels_wanted ?? null, whose: "so far" };
+  }
+  const { models } = await api.get("v1/models");
+  return { total: models.reduce((sum, one) => sum + one.state.labels.total, 0), goal: null, whose: "so far" };
 }
 
-function showCount({ total, goal }) {
+function showCount({ total, goal, whose }) {
   const bar = byId("progress-bar");
   bar.hidden = goal === null;
   if (goal === null) {
-    say(byId("progress-text"), `${counted(total, "label")} saved so far.`);
+    say(byId("progress-text"), `${counted(total, "label")} saved ${whose}.`);
     return;
   }
   bar.max = goal;

@@ -11,6 +11,8 @@ import { Session } from "./session.js";
 
 const POLL_MS = 10_000;
 const AGAIN_MS = 2_000;
+const COUNT_MS = 30_000; // how old the list of models and the counts may be
+const SOON_MS = 1_000; // counts follow labels, a few of them together
 const GLANCE_MS = 150; // nobody judges a picture faster: a press so soon was meant for the piece before
 const LATEST = 6;
 
@@ -25,13 +27,18 @@ class Review {
   #open = false; // whether it may be labelled now
   #lastAt = 0;
   #notices = new Map();
+  #listedAt = 0;
+  #countSoon = null;
+  #chosen = ""; // the model; none is all of them
 
   async begin() {
     this.#listen();
     await this.#session.begin();
+    await this.#count(); // first, because it knows the model that the address names
     await this.#named(new URLSearchParams(location.search).get("piece"));
-    await this.#refresh();
-    setInterval(() => document.hidden || this.#refresh(), POLL_MS);
+    await this.#fill();
+    setInterval(() => document.hidden || this.#fill(), POLL_MS);
+    setInterval(() => document.hidden || this.#count(), COUNT_MS);
   }
 
   // ------------------------------------------------------------ what the person does
@@ -207,6 +214,10 @@ class Review {
 
   #sent({ entry, outcome }) {
     entry.saved = true;
+    this.#countSoon ??= setTimeout(() => {
+      this.#countSoon = null;
+      this.#count();
+    }, SOON_MS);
     if (outcome.unknown_labels?.length) {
       say(byId("spoken"), `${className(entry.label)} is no class of this model; it is stored as a new one.`);
     }
@@ -215,18 +226,15 @@ class Review {
   /** Refused for good: the piece comes next, never under a finger that means another one. */
   #refused({ entry, outcome }) {
     const given = entry.of ?? entry;
-    given.refused = true;
+    if (given.refused) return; // there is nothing to take back, and that is what was wanted
     if (entry.kind === "label") {
+      given.refused = true;
+      if (!given.undone) this.#pieces.putNext(given.piece);
       given.undone = true;
-      this.#pieces.putNext(given.piece);
     }
     this.#show();
     const what = entry.kind === "label" ? `The label ${className(given.label)} was` : "Taking back a label was";
     this.#notice("refused", `${what} refused: ${outcome.message}`);
-  }
-
-  async #refresh() {
-    await Promise.all([this.#fill(), this.#count()]);
   }
 
   /** The piece that a link names, labelled or not, before all others. */
@@ -252,8 +260,12 @@ class Review {
 
   async #count() {
     try {
-      this.#models = await models(this.#session.api);
-      offer(byId("model"), this.#models, "All models");
+      if (Date.now() - this.#listedAt > COUNT_MS / 2) {
+        this.#models = await models(this.#session.api);
+        this.#listedAt = Date.now();
+        offer(byId("model"), this.#models, "All models");
+        this.#choose();
+      }
       await showProgress(this.#session.api, this.#wanted(), this.#models);
     } catch (error) {
       this.#away(error, () => this.#count());
@@ -264,6 +276,16 @@ class Review {
     if (error.unauthorised) this.#session.ask(error.message).then(again);
     else if (error.passing === undefined) throw error;
     else if (this.#outbox.state !== "waiting") this.#notice("asking", error.message); // else it is said already
+  }
+
+  /** Another model's pieces, if another one is chosen than before. */
+  #choose() {
+    const value = byId("model").value;
+    if (value === this.#chosen) return;
+    this.#chosen = value;
+    this.#pieces.choose(this.#wanted());
+    this.#show();
+    this.#fill();
   }
 
   #wanted() {
@@ -279,9 +301,8 @@ class Review {
     byId("model").addEventListener("change", ({ target }) => {
       remember(target.value);
       target.blur(); // keys are for labels again
-      this.#pieces.choose(this.#wanted());
-      this.#show();
-      this.#refresh();
+      this.#choose();
+      this.#count();
     });
     this.#outbox.addEventListener("change", () => this.#showSaving());
     this.#outbox.addEventListener("sent", ({ detail }) => this.#sent(detail));

@@ -53,7 +53,8 @@ export class Session {
     const { dialog, form, name, token, fault, button } = signInDialog(this.name, this.#roles);
     say(fault, reason);
     document.body.append(dialog);
-    dialog.addEventListener("cancel", (event) => event.preventDefault());
+    let accepted = false;
+    dialog.addEventListener("close", () => accepted || dialog.showModal()); // the Escape key leads nowhere
     dialog.showModal();
     return new Promise((resolve) => {
       form.addEventListener("submit", async (event) => {
@@ -63,6 +64,7 @@ export class Session {
         button.disabled = false;
         say(fault, problem);
         if (problem) return;
+        accepted = true;
         dialog.close();
         dialog.remove();
         resolve();
