@@ -7,8 +7,8 @@ export function span(window) {
 }
 
 /** Accuracy by version over time: [{version, points: [{at, labelled, wrong, accuracy}]}]. */
-export async function accuracyHistory(api, model, window) {
-  const { series } = await api.get("v1/accuracy/history", { ...model, window });
+export async function accuracyHistory(api, { namespace, model }, window) {
+  const { series } = await api.get(`v1/lines/${namespace}/${model}/accuracy-history`, { window });
   return series.map(({ version, points }) => ({ version, points: points.map((one) => ({ ...one, at: Date.parse(one.at) })) }));
 }
 

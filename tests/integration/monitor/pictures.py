@@ -69,9 +69,14 @@ def store(
     if not pictures:
         return
     for number, piece in enumerate(pieces):
-        data = jpeg(piece.truth, number % 60)
-        answer = handler.put(f"/v1/predictions/{piece.id}/image", content=data, headers={"Content-Type": "image/jpeg"})
-        assert answer.status_code == 200, answer.text
+        add_picture(handler, piece.id, jpeg(piece.truth, number % 60))
+
+
+def add_picture(handler: httpx.Client, prediction_id: str, data: bytes) -> None:
+    """Keep the picture of a prediction."""
+    kind = {"Content-Type": "image/jpeg"}
+    answer = handler.put(f"/v1/predictions/{prediction_id}/image", content=data, headers=kind)
+    assert answer.status_code == 200, answer.text
 
 
 def label(inspector: httpx.Client, truths: Mapping[str, str], who: str) -> None:

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Dialog, Error, Page, expect
 
 from tests.integration.monitor.browser import TABLET, Visit, chromium
 from tests.integration.monitor.live import TOKENS, Server, a_record, send
-from tests.integration.monitor.pictures import CHALLENGER, CHAMPION, Piece, jpeg, label, store
+from tests.integration.monitor.pictures import CHALLENGER, CHAMPION, Piece, add_picture, jpeg, label, store
 
 REFUSED = "Failed to load resource"
 """Chromium says this of every answer of 400 and more, and of none at all."""
@@ -398,8 +398,7 @@ def test_the_policy_holds_and_a_class_name_is_never_markup(
     record = a_record(name, model=model, probabilities={name: 0.91, "ok": 0.09})
     with monitor.client("handler") as handler:
         send(handler, [record])
-        picture = {"content": jpeg("ok", 1), "headers": {"Content-Type": "image/jpeg"}}
-        assert handler.put(f"/v1/predictions/{record['id']}/image", **picture).status_code == 200
+        add_picture(handler, str(record["id"]), jpeg("ok", 1))
     one = visit()
     page = one.review(model)
     expect(page.locator("#classes .predicted .name")).to_contain_text(name)
