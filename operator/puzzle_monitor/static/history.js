@@ -1,5 +1,7 @@
 // What the line page asks the monitor, in the shape that it draws.
 
+const BUCKETS = 24; // more of them hold too few labels each to say anything
+
 /** Milliseconds of a window such as 24h. */
 export function span(window) {
   const [, number, unit] = /^(\d+)([smhd])$/.exec(window);
@@ -8,7 +10,7 @@ export function span(window) {
 
 /** Accuracy by version over time: [{version, points: [{at, labelled, wrong, accuracy}]}]. */
 export async function accuracyHistory(api, { namespace, model }, window) {
-  const { series } = await api.get(`v1/lines/${namespace}/${model}/accuracy-history`, { window });
+  const { series } = await api.get(`v1/lines/${namespace}/${model}/accuracy-history`, { window, buckets: BUCKETS });
   return series.map(({ version, points }) => ({ version, points: points.map((one) => ({ ...one, at: Date.parse(one.at) })) }));
 }
 

@@ -186,7 +186,7 @@ def test_with_fingers_on_a_tablet(
 ) -> None:
     one = visit(tablet=True)
     page = one.review(model)
-    targets = page.locator("#classes button, .actions button")
+    targets = page.locator("#classes button, .panel .actions button")
     for box in (target.bounding_box() for target in targets.all()):
         assert box and box["height"] >= 44, "a finger needs room"
         assert box["y"] + box["height"] <= TABLET["height"], "everything is on the screen without scrolling"
