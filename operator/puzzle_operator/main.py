@@ -58,7 +58,7 @@ def connect(settings: Settings, telemetry: Telemetry) -> Ports:
         stale_after=timedelta(seconds=settings.prometheus_stale_after),
         now=utc_now,
     )
-    registry = S3Registry(cluster)
+    registry = S3Registry(cluster, decisions_for=settings.resting_interval)
     return Ports(cluster=cluster, metrics=metrics, registry=registry, clock=utc_now, monitor=_monitor(settings))
 
 

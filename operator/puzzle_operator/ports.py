@@ -23,6 +23,7 @@ from puzzle_operator.api.base import JsonObject
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.core.facts import Absence, Missing, Reading, Service, VersionCheck
 from puzzle_operator.core.monitor import MonitorState
+from puzzle_operator.core.retraining.facts import Decisions, TrainingRun
 from puzzle_operator.core.situation import Note
 
 
@@ -94,6 +95,19 @@ class Cluster(Protocol):
     async def emit(self, model: PuzzleModel, note: Note, at: datetime) -> None:
         """One event on the model."""
 
+    async def training_jobs(self, model: PuzzleModel) -> tuple[TrainingRun, ...]:
+        """The model's training Jobs; with the pods of its newest run."""
+
+    async def create_job(self, model: PuzzleModel, job: JsonObject) -> None:
+        """Make a Job, unless it exists.
+
+        Raises:
+            Rejected: if a Job of this name exists that is not the model's, or the API server refuses it.
+        """
+
+    async def delete_job(self, namespace: str, name: str) -> None:
+        """Delete a Job with its pods; one that is gone already is fine."""
+
     async def credentials(self, namespace: str, secret: str) -> Credentials | None:
         """The registry's credentials; None without that Secret.
 
@@ -127,8 +141,14 @@ class Monitor(Protocol):
 class Registry(Protocol):
     """Where versions are kept."""
 
-    async def check(self, model: PuzzleModel) -> VersionCheck:
-        """Whether the version that the spec names is there."""
+    async def check(self, model: PuzzleModel, version: str) -> VersionCheck:
+        """Whether this version is there."""
+
+    async def decisions(self, model: PuzzleModel, *, fresh: bool) -> Decisions | VersionCheck:
+        """The newest records of the line's decisions, or why they cannot be read.
+
+        An answer, and an outage too, serves for a while unless a fresh one is asked for.
+        """
 
 
 @dataclass(frozen=True, slots=True)

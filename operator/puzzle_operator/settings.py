@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -52,6 +53,14 @@ class Settings:
     """Secret in a model's namespace with the predictors' token, under the key token."""
     monitor_timeout: float = 5.0
     """For one request to the monitor; a pass waits half a second at most."""
+    trainer_image: str = ""
+    """Image of the Jobs that retrain; empty: nothing is retrained."""
+    trainer_pull_policy: str = "IfNotPresent"
+    """When nodes fetch that image: Always, IfNotPresent or Never."""
+    trainer_command: str = ""
+    """JSON list of words that replaces the image's entry point, for tests; empty: the image's own."""
+    signing_secret: str = ""
+    """Secret in a model's namespace with the keys sign.key and verify.pub, for trainers; empty: none."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -73,7 +82,26 @@ class Settings:
             raise SettingsError(f"PUZZLE_PROMETHEUS_URL is {settings.prometheus_url!r}: http://… or https://…")
         if settings.monitor_url and not settings.monitor_url.startswith(("http://", "https://")):
             raise SettingsError(f"PUZZLE_MONITOR_URL is {settings.monitor_url!r}: http://… or https://…")
+        if settings.trainer_pull_policy not in {"Always", "IfNotPresent", "Never"}:
+            raise SettingsError(
+                f"PUZZLE_TRAINER_PULL_POLICY is {settings.trainer_pull_policy!r}: Always, IfNotPresent or Never"
+            )
+        settings.trainer_words()
         return settings
+
+    def trainer_words(self) -> tuple[str, ...]:
+        """The trainer's command.
+
+        Raises:
+            SettingsError: if it is no list of words.
+        """
+        try:
+            words = json.loads(self.trainer_command or "[]")
+        except ValueError:
+            words = None
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise SettingsError('PUZZLE_TRAINER_COMMAND must be a JSON list of words, such as ["python3", "train.py"]')
+        return tuple(words)
 
 
 def _value(name: str, text: str, default: object) -> object:

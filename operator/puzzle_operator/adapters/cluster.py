@@ -22,10 +22,12 @@ from puzzle_operator.api.v1alpha1 import (
     VERSION_ANNOTATION,
 )
 from puzzle_operator.core.facts import Absence, Pod, Revision, Service, Share
+from puzzle_operator.core.retraining.facts import TrainingRun
 from puzzle_operator.core.situation import Note
 from puzzle_operator.manifests.inference_service import MANAGED_BY_LABEL, MANAGER
 from puzzle_operator.ports import Conflict, Credentials, Forbidden, Rejected, Unavailable
 
+from .jobs import create_training_job, delete_training_job, list_training_jobs
 from .kube import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, Kube, NotFoundError
 
 log = logging.getLogger("puzzle_operator")
@@ -144,6 +146,15 @@ class KubeCluster:
             await self._kube.post(f"/api/v1/namespaces/{model.namespace}/events", event)
         except (Conflict, NotFoundError):
             return  # told before, or the namespace is going
+
+    async def training_jobs(self, model: PuzzleModel) -> tuple[TrainingRun, ...]:
+        return await list_training_jobs(self._kube, model)
+
+    async def create_job(self, model: PuzzleModel, job: JsonObject) -> None:
+        await create_training_job(self._kube, model, job)
+
+    async def delete_job(self, namespace: str, name: str) -> None:
+        await delete_training_job(self._kube, namespace, name)
 
     async def credentials(self, namespace: str, secret: str) -> Credentials | None:
         try:

@@ -77,9 +77,9 @@ class Kube:
         """PATCH with one of the content types above. Raises as `get`."""
         return await self._call("PATCH", path, query, body, kind)
 
-    async def delete(self, path: str) -> JsonObject:
+    async def delete(self, path: str, **query: str) -> JsonObject:
         """DELETE. Raises as `get`."""
-        return await self._call("DELETE", path, {}, None, None)
+        return await self._call("DELETE", path, query, None, None)
 
     async def post(self, path: str, body: JsonObject) -> JsonObject:
         """POST. Raises as `get`."""

@@ -65,6 +65,7 @@ class ConditionType(StrEnum):
     INPUT_HEALTHY = "InputHealthy"
     """The line's pictures are what they should be; Unknown without a monitor."""
     ROLLED_BACK = "RolledBack"
+    RETRAINING = "Retraining"
 
 
 class Reason(StrEnum):
@@ -148,6 +149,20 @@ class Reason(StrEnum):
     TRAFFIC_HEALED = "TrafficHealed"
     ADOPTED = "Adopted"
     STATUS_REPAIRED = "StatusRepaired"
+    # Retraining.
+    RETRAINING_DISABLED = "RetrainingDisabled"
+    RETRAIN_IDLE = "NoTrigger"
+    RETRAIN_TRIGGERED = "RetrainTriggered"
+    RETRAIN_STARTED = "RetrainStarted"
+    RETRAIN_PENDING = "RetrainPending"
+    RETRAIN_SUCCEEDED = "RetrainSucceeded"
+    CHALLENGER_ACCEPTED = "ChallengerAccepted"
+    RETRAIN_REFUSED = "RetrainRefused"
+    RETRAIN_FAILED = "RetrainFailed"
+    RETRAIN_DEFERRED = "RetrainDeferred"
+    COOLDOWN = "Cooldown"
+    VERSION_WAITS = "AcceptedVersionWaits"
+    NO_ACCEPTED_VERSION = "NoAcceptedVersion"
     INVALID_SPEC = "InvalidSpec"
 
 
@@ -175,6 +190,10 @@ WARNINGS = frozenset(
         Reason.RECREATED,
         Reason.TRAFFIC_HEALED,
         Reason.STATUS_REPAIRED,
+        Reason.RETRAIN_PENDING,
+        Reason.RETRAIN_REFUSED,
+        Reason.RETRAIN_FAILED,
+        Reason.NO_ACCEPTED_VERSION,
         Reason.INVALID_SPEC,
     }
 )

@@ -33,6 +33,7 @@ COLUMNS: tuple[tuple[str, str, str, int], ...] = (
     ("Champion", "string", ".status.championShort", 1),
     ("Challenger", "string", ".status.challengerShort", 1),
     ("Reason", "string", ".status.reason", 1),
+    ("Retraining", "string", ".status.retraining.phase", 1),
     ("Next", "string", ".status.next", 1),
     ("Age", "date", ".metadata.creationTimestamp", 0),
 )

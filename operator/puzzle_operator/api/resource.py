@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from .base import JsonObject
 from .status import PuzzleModelStatus, read_status
-from .v1alpha1 import CLASS_ANNOTATION, PROMOTE_ANNOTATION, RETRY_ANNOTATION, PuzzleModelSpec
+from .v1alpha1 import CLASS_ANNOTATION, PROMOTE_ANNOTATION, RETRAIN_ANNOTATION, RETRY_ANNOTATION, PuzzleModelSpec
 
 
 class InvalidResourceError(ValueError):
@@ -45,6 +45,11 @@ class PuzzleModel:
     def promote(self) -> str | None:
         """The move of a rollout that a person consents to."""
         return self.annotations.get(PROMOTE_ANNOTATION)
+
+    @property
+    def retrain(self) -> str | None:
+        """Why somebody asks for a run of retraining."""
+        return self.annotations.get(RETRAIN_ANNOTATION)
 
     @property
     def operator_class(self) -> str:

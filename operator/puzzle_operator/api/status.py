@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from .base import JsonObject, Time, Wire
 from .conditions import ConditionType, Outcome, Phase, Verdict
 from .monitoring import AccuracyStatus, DriftStatus, InputStatus
+from .retraining import RetrainingStatus
 
 MAX_TRANSITIONS = 20
 MAX_HISTORY = 30
@@ -223,6 +224,8 @@ class PuzzleModelStatus(Wire):
     """What happens next, and when."""
     awaiting: str | None = None
     """The move that waits for a person's consent, as the annotation puzzlenet.dev/promote takes it."""
+    target: str | None = None
+    """The version that is meant: the digest in the spec, or what `auto` stands for now."""
     champion: VersionRef | None = None
     challenger: VersionRef | None = None
     champion_short: str | None = None
@@ -241,6 +244,7 @@ class PuzzleModelStatus(Wire):
     deploying_since: Time | None = None
     """Since when the first version is being deployed."""
     applied: Applied | None = None
+    retraining: RetrainingStatus | None = None
 
     def quarantine_of(self, version: str) -> Quarantine | None:
         """The entry that keeps this version out, if there is one."""

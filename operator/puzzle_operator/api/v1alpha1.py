@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field
 
 from .base import Duration, Wire, cel, duration_schema, parse_duration, rules
 from .monitoring import DataQuality, Drift, Records
+from .retraining import Retraining
 
 GROUP = "puzzlenet.dev"
 VERSION = "v1alpha1"
@@ -27,12 +28,17 @@ PLURAL = "puzzlemodels"
 RETRY_ANNOTATION = f"{GROUP}/retry"
 PROMOTE_ANNOTATION = f"{GROUP}/promote"
 """A person's consent to one move of a rollout: the value that `status.awaiting` shows."""
+RETRAIN_ANNOTATION = f"{GROUP}/retrain"
+"""Asks for a run of retraining; the value says why."""
 CLASS_ANNOTATION = f"{GROUP}/operator-class"
 """Which operator acts on the model, where several run: as an ingress class."""
 # What the operator sets on what it makes; Knative carries both to revisions and pods.
 MODEL_LABEL = f"{GROUP}/model"
 VERSION_ANNOTATION = f"{GROUP}/version"
 
+RUN_LABEL = f"{GROUP}/run"
+"""On a training Job and its pods: the name of the run."""
+AUTO = "auto"
 VERSION_PATTERN = r"^sha256:[0-9a-f]{64}$"
 
 
@@ -44,15 +50,21 @@ class ModelRef(Wire):
         Field(
             json_schema_extra=rules(
                 cel(
-                    f"self.matches('{VERSION_PATTERN}')",
+                    f"self == '{AUTO}' || self.matches('{VERSION_PATTERN}')",
                     "spec.model.version must be a digest: sha256: and 64 hexadecimal digits in lower case, "
-                    "as `puzzlenet package` prints it",
+                    "as `puzzlenet package` prints it; or auto, for the newest version that was accepted",
                 ),
                 maxLength=71,
             )
         ),
     ]
-    """Digest of the version in the registry, `sha256:…`. Changing it starts a canary."""
+    """Digest of the version in the registry, `sha256:…`, or `auto`: the newest one that the line's gate accepted and
+    that is not quarantined. Another version starts a canary."""
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether the registry says which version is meant."""
+        return self.version == AUTO
 
 
 _QUANTITY = {
@@ -474,3 +486,4 @@ class PuzzleModelSpec(Wire):
     drift: Drift = Field(default_factory=Drift)
     data_quality: DataQuality = Field(default_factory=DataQuality)
     storage: Storage = Field(default_factory=Storage)
+    retraining: Retraining = Field(default_factory=Retraining)

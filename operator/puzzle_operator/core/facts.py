@@ -15,6 +15,7 @@ from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.api.status import Applied
 
 from .monitor import MonitorState
+from .retraining.facts import Decisions, TrainingRun
 
 
 class MissingKind(StrEnum):
@@ -174,3 +175,9 @@ class Facts:
     """Drift, health of the pictures and labels. ABSENT: there is no monitor, or it is one that knows no models."""
     run_images: int | None = None
     """Pictures between two false alarms of drift, as the monitor was told."""
+    decisions: Decisions | VersionCheck | None = None
+    """The registry's record of the line, or why it cannot be read; None: nobody asked."""
+    jobs: tuple[TrainingRun, ...] | Missing | None = None
+    """The model's training Jobs; None: nobody asked."""
+    can_train: bool = False
+    """Whether the operator has an image for trainers."""

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from puzzle_operator.api.conditions import ConditionType, Phase, Reason, Verdict
 from puzzle_operator.api.resource import PuzzleModel
+from puzzle_operator.api.retraining import RetrainingStatus
 from puzzle_operator.api.status import MAX_TRANSITIONS, Condition, PuzzleModelStatus, Transition, Weight
 
 from .canary import Judgement
 from .names import short
-from .situation import JUDGED, Flag, Move, Note, Pace, Situation
+from .retraining.steps import Step
+from .situation import JUDGED, Flag, Move, Note, Pace, Situation, target_of
 from .traffic import Plan, abandoned, observed_share, version_of
 from .watched import see_accuracy, see_drift, see_input
 
@@ -46,6 +48,8 @@ class Decision:
         plan: None leaves the InferenceService alone.
         clear: annotations that were honoured and are to be taken away.
         drop: Knative revisions to delete.
+        train: the run whose Job has to exist.
+        remove: Jobs to delete.
     """
 
     status: PuzzleModelStatus
@@ -54,10 +58,22 @@ class Decision:
     pace: Pace
     clear: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    train: RetrainingStatus | None = None
+    remove: tuple[str, ...] = ()
 
 
-def record(s: Situation, move: Move) -> Decision:
-    """The decision of a pass."""
+_FASTEST = (Pace.MOVING, Pace.JUDGING, Pace.BLOCKED, Pace.RESTING)
+
+
+def record(s: Situation, move: Move, step: Step) -> Decision:
+    """The decision of a pass: what the rollout's rule and the step of retraining come to."""
+    move = replace(
+        move,
+        status=move.status.but(retraining=step.status),
+        flags={ConditionType.RETRAINING: step.flag, **move.flags},
+        notes=(*move.notes, *step.notes),
+        pace=min(move.pace, step.pace, key=_FASTEST.index),
+    )
     before = s.facts.model.status
     notes = list(move.notes)
     if move.announce and before.reason != move.reason:
@@ -83,7 +99,15 @@ def record(s: Situation, move: Move) -> Decision:
         transitions=_transitions(s, before, status, move),
         conditions=_conditions(s, before, status, move, watched),
     )
-    return Decision(status, move.plan, tuple(notes), move.pace, drop=move.drop or _abandoned(s, status))
+    return Decision(
+        status,
+        move.plan,
+        tuple(notes),
+        move.pace,
+        drop=move.drop or _abandoned(s, status),
+        train=step.ensure,
+        remove=step.remove,
+    )
 
 
 def _abandoned(s: Situation, status: PuzzleModelStatus) -> tuple[str, ...]:
@@ -117,6 +141,7 @@ def _columns(s: Situation, move: Move) -> PuzzleModelStatus:
         weight=Weight(wanted=wanted, observed=observed),
         step=step,
         challenger=challenger,
+        target=target_of(s.facts, status) or None,
         champion_short=short(status.champion.version) if status.champion else None,
         challenger_short=short(challenger.version) if challenger else None,
         evidence=_evidence(judged) if judged else _kept(status),

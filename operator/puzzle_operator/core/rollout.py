@@ -13,12 +13,14 @@ from dataclasses import replace
 
 from puzzle_operator.api.conditions import Reason
 from puzzle_operator.api.resource import PuzzleModel
-from puzzle_operator.api.v1alpha1 import PROMOTE_ANNOTATION, RETRY_ANNOTATION
+from puzzle_operator.api.v1alpha1 import PROMOTE_ANNOTATION, RETRAIN_ANNOTATION, RETRY_ANNOTATION
 
 from .approval import take_consent
 from .facts import Facts
 from .names import short
 from .record import Decision, record
+from .retraining.machine import retrain
+from .retraining.observed import observed
 from .rules.deploying import (
     adopt_what_serves,
     deploy_first_version,
@@ -104,13 +106,18 @@ def decide(facts: Facts) -> Decision:
             break
     else:
         move = rest(situation)
-    decision = record(situation, move)
+    step = retrain(situation, move.status, observed(facts))
+    decision = record(situation, move, step)
     # An annotation is taken away once it is honoured, so that it can be set again.
     return replace(decision, notes=(*asked, *decision.notes), clear=_annotations(facts.model))
 
 
 def _annotations(model: PuzzleModel) -> tuple[str, ...]:
-    asked = ((RETRY_ANNOTATION, model.retry), (PROMOTE_ANNOTATION, model.promote))
+    asked = (
+        (RETRY_ANNOTATION, model.retry),
+        (PROMOTE_ANNOTATION, model.promote),
+        (RETRAIN_ANNOTATION, model.retrain),
+    )
     return tuple(name for name, value in asked if value is not None)
 
 

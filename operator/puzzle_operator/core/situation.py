@@ -27,6 +27,8 @@ from puzzle_operator.api.v1alpha1 import Canary
 
 from .canary import SCRAPE_GRACE, Judgement, judge, last_look, settle_memory
 from .facts import Facts, Service
+from .retraining.auto import resolve
+from .retraining.facts import Decisions
 from .traffic import Plan, is_settled_on, observed_share, pods_of, ready_revision, safe_plan
 
 BAKE_WEIGHT = 99
@@ -114,8 +116,8 @@ class Situation:
 
     @property
     def target(self) -> str:
-        """The version that the spec names."""
-        return self.facts.model.spec.model.version
+        """The version that the spec means; empty when `auto` has none to choose."""
+        return target_of(self.facts, self.status)
 
     @property
     def phase(self) -> Phase:
@@ -326,6 +328,11 @@ def _book_freeze(rollout: Rollout, frozen: bool, now: datetime) -> Rollout:
     return rollout.but(frozen_since=None, step_started_at=started)
 
 
+def target_of(facts: Facts, status: PuzzleModelStatus) -> str:
+    """The version that is meant, with this status. A registry that does not answer changes nothing."""
+    return resolve(facts.model, status, facts.decisions if isinstance(facts.decisions, Decisions) else None)
+
+
 def champion_ref(service: Service | None, version: str, since: datetime) -> VersionRef:
     """A champion, with the revision that runs it."""
     revision = ready_revision(service, version) if service is not None else None
@@ -345,4 +352,5 @@ __all__ = [
     "Situation",
     "champion_ref",
     "observe",
+    "target_of",
 ]

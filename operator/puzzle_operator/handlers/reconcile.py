@@ -17,6 +17,8 @@ from puzzle_operator.api.resource import InvalidResourceError, PuzzleModel
 from puzzle_operator.api.status import Applied, PuzzleModelStatus
 from puzzle_operator.core.facts import Facts, Missing, MissingKind, Reading, Service, VersionCheck, VersionState
 from puzzle_operator.core.record import Decision, refused
+from puzzle_operator.core.retraining.auto import resolve
+from puzzle_operator.core.retraining.facts import Decisions
 from puzzle_operator.core.rollout import decide
 from puzzle_operator.core.situation import Note, Pace
 from puzzle_operator.manifests.inference_service import Recording, fingerprint, objects_for
@@ -24,6 +26,7 @@ from puzzle_operator.ports import PermanentFailure, PortError, Ports
 from puzzle_operator.settings import Settings
 
 from .listening import Listening
+from .runs import Runs
 from .telemetry import Telemetry
 
 log = logging.getLogger("puzzle_operator")
@@ -48,6 +51,11 @@ class Reconciler:
     def _recording(self) -> Recording | None:
         url = self.settings.monitor_url
         return Recording(url, self.settings.monitor_secret) if url else None
+
+    @property
+    def runs(self) -> Runs:
+        """Retraining's part of a pass."""
+        return Runs(self.ports, self.settings)
 
     async def run(self, namespace: str, name: str) -> float | None:
         """One pass; seconds until the next one is due, or None when the model is gone.
@@ -75,6 +83,8 @@ class Reconciler:
             decision = decide(facts)
             status, extra = await self._apply(model, facts, decision)
             await self._drop(model, decision.drop)
+            decision = await self.runs.carry_out(model, replace(decision, status=status))
+            status = decision.status
         except PermanentFailure as exc:
             log.warning("%s: %s", model.key, exc)
             self.telemetry.failed("refused")
@@ -88,9 +98,11 @@ class Reconciler:
 
     async def observe(self, model: PuzzleModel) -> Facts:
         """The one snapshot that a pass decides on; nothing else reads."""
-        service, check, heard = await asyncio.gather(
-            self.ports.cluster.service(model), self._check(model), self.listening.observe(model)
+        service, (jobs, decisions), heard = await asyncio.gather(
+            self.ports.cluster.service(model), self.runs.observe(model), self.listening.observe(model)
         )
+        target = resolve(model, model.status, decisions if isinstance(decisions, Decisions) else None)
+        check = await self._check(model, target)
         readings: dict[str, Reading | Missing] = {}
         guard: Reading | Missing = _NOT_READ
         if isinstance(service, Service) and model.status.phase in _READING_PHASES:
@@ -107,16 +119,18 @@ class Reconciler:
             guard=guard,
             monitor=heard.state,
             run_images=heard.run_images,
+            decisions=decisions,
+            jobs=jobs,
+            can_train=bool(self.settings.trainer_image),
         )
 
-    async def _check(self, model: PuzzleModel) -> VersionCheck:
+    async def _check(self, model: PuzzleModel, version: str) -> VersionCheck:
         """The registry is only asked about a version that is to be started."""
-        version = model.spec.model.version
         rollout, champion = model.status.active, model.status.champion
         serves = champion is not None and champion.version == version
-        if serves or (rollout is not None and rollout.challenger == version):
+        if not version or serves or (rollout is not None and rollout.challenger == version):
             return VersionCheck(version, VersionState.NOT_ASKED)
-        check = await self.ports.registry.check(model)
+        check = await self.ports.registry.check(model, version)
         self.telemetry.checked(check.state)
         return check
 

@@ -10,9 +10,21 @@ from typing import Any
 
 import kopf
 
-from puzzle_operator.api.v1alpha1 import GROUP, MODEL_LABEL, PLURAL, PROMOTE_ANNOTATION, RETRY_ANNOTATION, VERSION
+from puzzle_operator.api.v1alpha1 import (
+    GROUP,
+    MODEL_LABEL,
+    PLURAL,
+    PROMOTE_ANNOTATION,
+    RETRAIN_ANNOTATION,
+    RETRY_ANNOTATION,
+    RUN_LABEL,
+    VERSION,
+)
 
 from .workers import Workers
+
+_WISHES = (RETRY_ANNOTATION, PROMOTE_ANNOTATION, RETRAIN_ANNOTATION)
+"""What people ask for by annotation."""
 
 
 class Watch:
@@ -30,12 +42,20 @@ class Watch:
             registry=registry,
             id="service",
         )(self.service_event)
+        kopf.on.event(
+            "batch",
+            "v1",
+            "jobs",
+            labels={MODEL_LABEL: kopf.PRESENT, RUN_LABEL: kopf.PRESENT},
+            registry=registry,
+            id="job",
+        )(self.job_event)
 
     async def model_event(self, event: Any, **_: Any) -> None:
         """A PuzzleModel was made, edited or deleted. Our own writes of its status wake nobody."""
         meta = event["object"]["metadata"]
         annotations = meta.get("annotations") or {}
-        wants = tuple(annotations.get(name) for name in (RETRY_ANNOTATION, PROMOTE_ANNOTATION))
+        wants = tuple(annotations.get(name) for name in _WISHES)
         self._wake_on_change(
             f"model/{meta['uid']}",
             event["type"],
@@ -61,6 +81,22 @@ class Watch:
         )
         model = meta["labels"][MODEL_LABEL]
         self._wake_on_change(f"service/{meta['uid']}", event["type"], seen, meta["namespace"], model)
+
+    async def job_event(self, event: Any, **_: Any) -> None:
+        """A training Job was made, got or lost its pod, ended, or was deleted."""
+        body = event["object"]
+        meta, status = body["metadata"], body.get("status") or {}
+        ended = [(c.get("type"), c.get("status")) for c in status.get("conditions") or []]
+        seen = (
+            meta.get("deletionTimestamp"),
+            status.get("active"),
+            status.get("ready"),
+            status.get("failed"),
+            status.get("succeeded"),
+            tuple(sorted(ended)),
+        )
+        model = meta["labels"][MODEL_LABEL]
+        self._wake_on_change(f"job/{meta['uid']}", event["type"], seen, meta["namespace"], model)
 
     def _wake_on_change(self, key: str, kind: str | None, seen: object, namespace: str, name: str) -> None:
         if kind == "DELETED":

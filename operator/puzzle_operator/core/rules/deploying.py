@@ -6,7 +6,7 @@ from __future__ import annotations
 from puzzle_operator.api.base import parse_duration
 from puzzle_operator.api.conditions import ConditionType, Phase, Reason
 from puzzle_operator.api.status import VersionRef, Weight
-from puzzle_operator.core.facts import Absence, VersionState
+from puzzle_operator.core.facts import Absence, VersionCheck, VersionState
 from puzzle_operator.core.names import short
 from puzzle_operator.core.situation import FORWARD, Flag, Move, Pace, Situation, champion_ref
 from puzzle_operator.core.traffic import Plan, rolled_out_version, safe_plan, trouble
@@ -21,6 +21,8 @@ _STATES = {
 
 def obstacle(s: Situation) -> tuple[Reason, str] | None:
     """What keeps the version of the spec from being rolled out, apart from a pause."""
+    if not s.target:
+        return _nothing_accepted(s)
     entry = s.status.quarantine_of(s.target)
     if entry is not None:
         return Reason.QUARANTINED, (
@@ -32,6 +34,16 @@ def obstacle(s: Situation) -> tuple[Reason, str] | None:
     if check.version == s.target and check.state in _STATES:
         return _STATES[check.state], check.message
     return None
+
+
+def _nothing_accepted(s: Situation) -> tuple[Reason, str]:
+    line, found = s.facts.model.spec.line, s.facts.decisions
+    if isinstance(found, VersionCheck) and found.state in _STATES:
+        return _STATES[found.state], f"spec.model.version is auto: {found.message}"
+    return Reason.NO_ACCEPTED_VERSION, (
+        f"spec.model.version is auto, and the registry has no accepted version of {line} "
+        f"(lines/{line}/decisions/ in bucket {s.facts.model.spec.storage.bucket}); name the first version by its digest"
+    )
 
 
 def wait_for_kserve(s: Situation) -> Move | None:

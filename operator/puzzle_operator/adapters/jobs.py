@@ -1,0 +1,130 @@
+"""Training Jobs and their pods: read into facts, made, and removed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from puzzle_operator.api.base import JsonObject
+from puzzle_operator.api.resource import PuzzleModel
+from puzzle_operator.api.v1alpha1 import MODEL_LABEL, RUN_LABEL
+from puzzle_operator.core.retraining.facts import JobState, TrainerPod, TrainingRun
+from puzzle_operator.manifests.training_job import CONTAINER, COUNTER_LABEL, TRIGGER_ANNOTATION
+from puzzle_operator.ports import Conflict, Rejected, Unavailable
+
+from .kube import Kube, NotFoundError
+
+_JOB_LABEL = "batch.kubernetes.io/job-name"
+_MAX_MESSAGE = 1000
+_HARMLESS = frozenset({"", "PodInitializing", "ContainerCreating"})
+
+
+async def list_training_jobs(kube: Kube, model: PuzzleModel) -> tuple[TrainingRun, ...]:
+    """The Jobs that belong to this model, with the pods of its newest run."""
+    found = await kube.get(_path(model.namespace), labelSelector=f"{MODEL_LABEL}={model.name},{RUN_LABEL}")
+    jobs = [item for item in found.get("items", []) if _is_ours(item, model)]
+    if not jobs:
+        return ()
+    newest = max(jobs, key=_counter)["metadata"]["labels"][RUN_LABEL]
+    stored = model.status.retraining
+    runs = {newest, stored.run if stored is not None and stored.run else newest}
+    selector = f"{RUN_LABEL} in ({','.join(sorted(runs))})"
+    pods = await kube.get(f"/api/v1/namespaces/{model.namespace}/pods", labelSelector=selector)
+    return read_jobs(jobs, pods.get("items", []))
+
+
+async def create_training_job(kube: Kube, model: PuzzleModel, job: JsonObject) -> None:
+    """Make the Job, unless it exists."""
+    try:
+        await kube.post(_path(model.namespace), job)
+    except NotFoundError as exc:
+        raise Unavailable(f"Job {job['metadata']['name']} cannot be made: its namespace is not there") from exc
+    except Conflict as exc:
+        name = job["metadata"]["name"]
+        try:
+            live = await kube.get(f"{_path(model.namespace)}/{name}")
+        except NotFoundError:
+            raise exc from None  # it goes away just now: the next pass makes it
+        if not _is_ours(live, model):
+            message = f"a Job named {name} exists and was not made for this PuzzleModel; delete it"
+            raise Rejected(message) from exc
+
+
+async def delete_training_job(kube: Kube, namespace: str, name: str) -> None:
+    """Delete the Job; its pods follow."""
+    try:
+        await kube.delete(f"{_path(namespace)}/{name}", propagationPolicy="Background")
+    except NotFoundError:
+        return
+
+
+def read_jobs(jobs: list[JsonObject], pods: list[JsonObject]) -> tuple[TrainingRun, ...]:
+    """Jobs with their pods as facts, in a stable order."""
+    return tuple(sorted((_run(item, pods) for item in jobs), key=lambda run: (run.counter, run.name)))
+
+
+def _run(item: JsonObject, pods: list[JsonObject]) -> TrainingRun:
+    meta = item["metadata"]
+    ended = {
+        c["type"]: c
+        for c in (item.get("status") or {}).get("conditions") or []
+        if c.get("status") == "True" and c.get("type") in {"Complete", "Failed"}
+    }
+    failed = ended.get("Failed") or {}
+    state = JobState.SUCCEEDED if "Complete" in ended else JobState.FAILED if failed else JobState.ACTIVE
+    own = [pod for pod in pods if (pod["metadata"].get("labels") or {}).get(_JOB_LABEL) == meta["name"]]
+    read = sorted((_pod(pod) for pod in own), key=lambda pod: (pod.created, pod.name), reverse=True)
+    return TrainingRun(
+        name=meta["name"],
+        uid=meta["uid"],
+        run=meta["labels"][RUN_LABEL],
+        counter=_counter(item),
+        state=state,
+        created=_time(meta.get("creationTimestamp")),
+        trigger=str((meta.get("annotations") or {}).get(TRIGGER_ANNOTATION, "")),
+        reason=str(failed.get("reason", "")),
+        message=str(failed.get("message", ""))[:_MAX_MESSAGE],
+        deleting=bool(meta.get("deletionTimestamp")),
+        pods=tuple(read),
+    )
+
+
+def _pod(item: JsonObject) -> TrainerPod:
+    status = item.get("status") or {}
+    containers = [c for c in status.get("containerStatuses") or [] if c.get("name") == CONTAINER]
+    state = (containers[0].get("state") or {}) if containers else {}
+    ended, waiting = state.get("terminated") or {}, state.get("waiting") or {}
+    scheduled: JsonObject = next((c for c in status.get("conditions") or [] if c.get("type") == "PodScheduled"), {})
+    unschedulable = scheduled.get("status") == "False"
+    pending = ""
+    if unschedulable:
+        pending = str(scheduled.get("message") or scheduled.get("reason") or "it cannot be scheduled")
+    elif str(waiting.get("reason", "")) not in _HARMLESS:
+        pending = ": ".join(filter(None, (waiting.get("reason"), waiting.get("message"))))
+    code = ended.get("exitCode")
+    return TrainerPod(
+        name=item["metadata"]["name"],
+        phase=str(status.get("phase") or "Pending"),
+        created=_time(item["metadata"].get("creationTimestamp")),
+        pending=pending[:_MAX_MESSAGE],
+        unschedulable=unschedulable,
+        exit_code=int(code) if code is not None else None,
+        last_words=str(ended.get("message") or ""),
+    )
+
+
+def _is_ours(item: JsonObject, model: PuzzleModel) -> bool:
+    owners = item["metadata"].get("ownerReferences") or []
+    return any(owner.get("controller") and owner.get("uid") == model.uid for owner in owners)
+
+
+def _counter(item: JsonObject) -> int:
+    text = str((item["metadata"].get("labels") or {}).get(COUNTER_LABEL, ""))
+    return int(text) if text.isdigit() else 0
+
+
+def _time(text: str | None) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else datetime.fromtimestamp(0, UTC)
+
+
+def _path(namespace: str) -> str:
+    return f"/apis/batch/v1/namespaces/{namespace}/jobs"

@@ -1,0 +1,233 @@
+"""The Job of one run of retraining: a trainer beside the cameras' cluster, with no rights but those of its Secrets.
+
+Everything follows from the stored run and the spec: a Job that is made twice is the same Job.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from puzzle_operator.api.base import JsonObject, parse_duration
+from puzzle_operator.api.resource import PuzzleModel
+from puzzle_operator.api.retraining import Retraining, RetrainingStatus
+from puzzle_operator.api.v1alpha1 import API_VERSION, KIND, MODEL_LABEL, RUN_LABEL
+from puzzle_operator.core.retraining.names import job_of
+
+from .inference_service import MANAGED_BY_LABEL, MANAGER
+
+COUNTER_LABEL = f"{RUN_LABEL}-counter"
+TRIGGER_ANNOTATION = f"{RUN_LABEL}-trigger"
+TRAINER_LABELS = {"app.kubernetes.io/name": "puzzle-trainer", MANAGED_BY_LABEL: MANAGER}
+"""On the pods: what a NetworkPolicy of the monitor or the store selects."""
+GPU = "nvidia.com/gpu"
+CONTAINER = "trainer"
+WRONG_USAGE = 2
+_USER = 65532
+_TOKENS, _KEYS = "/var/run/puzzle/monitor", "/var/run/puzzle/signing"
+_LONGEST_TRIGGER = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """What the operator's settings say about trainers.
+
+    Attributes:
+        command: replaces the image's entry point and the arguments' first word; for tests.
+        monitor_url: empty without a monitor.
+        monitor_secret: holds the token `trainer`, in the model's namespace.
+        signing_secret: holds `sign.key` and `verify.pub`; empty: versions are not signed.
+    """
+
+    image: str
+    pull_policy: str = "IfNotPresent"
+    command: tuple[str, ...] = ()
+    monitor_url: str = ""
+    monitor_secret: str = "puzzle-monitor-ingest"  # noqa: S105 - the name of a Secret
+    signing_secret: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """How the Secret says that the registry is reached."""
+
+    https: bool
+    region: str = "us-east-1"
+
+
+def training_job(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, store: Store) -> JsonObject:
+    """The Job of a run."""
+    spec = model.spec.retraining
+    name = run.run or ""
+    marks = {MANAGED_BY_LABEL: MANAGER, MODEL_LABEL: model.name, RUN_LABEL: name, COUNTER_LABEL: str(run.counter)}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": job_of(run),
+            "namespace": model.namespace,
+            "labels": marks,
+            "annotations": {TRIGGER_ANNOTATION: (run.trigger or "")[:_LONGEST_TRIGGER]},
+            "ownerReferences": [
+                {
+                    "apiVersion": API_VERSION,
+                    "kind": KIND,
+                    "name": model.name,
+                    "uid": model.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
+            ],
+        },
+        "spec": {
+            "completions": 1,
+            "parallelism": 1,
+            "backoffLimit": spec.job.backoff_limit,
+            "activeDeadlineSeconds": max(1, round(parse_duration(spec.job.deadline).total_seconds())),
+            # A pod is only replaced once it has ended: two trainers never write one checkpoint.
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {
+                "rules": [
+                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                    {
+                        "action": "FailJob",
+                        "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [WRONG_USAGE]},
+                    },
+                ]
+            },
+            "template": {
+                "metadata": {
+                    # Not the model's label: these pods serve nothing.
+                    "labels": {**TRAINER_LABELS, RUN_LABEL: name},
+                    "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"},
+                },
+                "spec": _pod(model, run, trainer, store),
+            },
+        },
+    }
+
+
+def _pod(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, store: Store) -> JsonObject:
+    job = model.spec.retraining.job
+    pod: JsonObject = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 60,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "fsGroup": _USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(model, run, trainer, store)],
+        "volumes": _volumes(trainer),
+    }
+    # Without GPUs the run is not bound to the pool that has them.
+    if job.node_selector and not run.cpu:
+        pod["nodeSelector"] = dict(sorted(job.node_selector.items()))
+    if job.tolerations:
+        pod["tolerations"] = [toleration.to_wire() for toleration in job.tolerations]
+    return pod
+
+
+def _container(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, store: Store) -> JsonObject:
+    secret = model.spec.storage.secret_ref.name
+    container: JsonObject = {
+        "name": CONTAINER,
+        "image": trainer.image,
+        "imagePullPolicy": trainer.pull_policy,
+        "args": arguments(model, run, trainer, store),
+        "workingDir": "/work",
+        "env": [
+            _from_secret("AWS_ACCESS_KEY_ID", secret),
+            _from_secret("AWS_SECRET_ACCESS_KEY", secret),
+            {"name": "AWS_REGION", "value": store.region},
+            {"name": "HOME", "value": "/work"},
+        ],
+        "resources": _resources(model.spec.retraining, run),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePath": "/dev/termination-log",
+        # A trainer that dies without a word is quoted by its log.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - in the pod, and its own
+            {"name": "work", "mountPath": "/work"},
+            {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108
+            *([{"name": "monitor", "mountPath": _TOKENS, "readOnly": True}] if trainer.monitor_url else []),
+            *([{"name": "signing", "mountPath": _KEYS, "readOnly": True}] if trainer.signing_secret else []),
+        ],
+    }
+    if trainer.command:
+        container["command"] = list(trainer.command)
+    return container
+
+
+def _from_secret(name: str, secret: str) -> JsonObject:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": name}}}
+
+
+def _resources(spec: Retraining, run: RetrainingStatus) -> JsonObject:
+    requests = {name: str(amount) for name, amount in sorted(spec.job.resources.requests.items())}
+    limits = {name: str(amount) for name, amount in sorted(spec.job.resources.limits.items())}
+    if spec.job.gpus and not run.cpu:
+        limits[GPU] = str(spec.job.gpus)
+    return {"requests": requests, "limits": limits}
+
+
+def _volumes(trainer: Trainer) -> list[JsonObject]:
+    volumes: list[JsonObject] = [
+        {"name": "tmp", "emptyDir": {"sizeLimit": "2Gi"}},
+        {"name": "work", "emptyDir": {"sizeLimit": "20Gi"}},
+        # Loaders of pictures hand batches over by shared memory; it counts towards the memory limit.
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
+    ]
+    # Optional: a Secret that is missing shall be a sentence of the trainer's, not a pod that never starts.
+    if trainer.monitor_url:
+        keys = [{"key": "trainer", "path": "token"}]
+        source = {"secretName": trainer.monitor_secret, "items": keys, "optional": True, "defaultMode": 0o440}
+        volumes.append({"name": "monitor", "secret": source})
+    if trainer.signing_secret:
+        source = {"secretName": trainer.signing_secret, "optional": True, "defaultMode": 0o440}
+        volumes.append({"name": "signing", "secret": source})
+    return volumes
+
+
+def arguments(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, store: Store) -> list[str]:
+    """What the trainer is told: `puzzlenet retrain …`."""
+    spec, storage = model.spec.retraining, model.spec.storage
+    given: dict[str, str | None] = {
+        "--run": run.run,
+        "--namespace": model.namespace,
+        "--model": model.name,
+        "--line": model.spec.line,
+        "--champion": run.champion,
+        "--endpoint": storage.endpoint,
+        "--bucket": storage.bucket,
+        "--trigger": (run.trigger or "")[:_LONGEST_TRIGGER],
+        "--monitor": trainer.monitor_url or None,
+        "--monitor-token-file": f"{_TOKENS}/token" if trainer.monitor_url else None,
+        "--sign-key": f"{_KEYS}/sign.key" if trainer.signing_secret else None,
+        "--verify-key": f"{_KEYS}/verify.pub" if trainer.signing_secret else None,
+        "--gate-margin": _number(spec.gate.margin),
+        "--gate-alpha": _number(spec.gate.alpha),
+        "--recall-floor": _number(spec.gate.per_class_recall_floor),
+        "--max-latency": spec.gate.max_latency,
+        "--epochs": str(spec.epochs) if spec.epochs is not None else None,
+        "--device": "auto" if spec.job.gpus and not run.cpu else "cpu",
+        "--termination-log": "/dev/termination-log",
+    }
+    words = ["retrain"]
+    for flag, value in given.items():
+        words += [flag, value] if value is not None else []
+    # Last: a flag without a value.
+    return words if store.https else [*words, "--insecure"]
+
+
+def _number(value: float) -> str:
+    return json.dumps(value)
