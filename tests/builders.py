@@ -77,6 +77,10 @@ class ModelBuilder:
         self.body["spec"].setdefault("serving", {}).update(fields)
         return self
 
+    def retraining(self, **fields: Any) -> Self:
+        self.body["spec"].setdefault("retraining", {}).update(fields)
+        return self
+
     def retrying(self, version: str | None) -> Self:
         return self.annotated(RETRY_ANNOTATION, version)
 

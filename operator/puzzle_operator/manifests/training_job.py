@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 
 from puzzle_operator.api.base import JsonObject, parse_duration
+from puzzle_operator.api.monitoring import DataQuality
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.api.retraining import Retraining, RetrainingStatus
 from puzzle_operator.api.v1alpha1 import API_VERSION, KIND, MODEL_LABEL, RUN_LABEL
@@ -219,6 +220,7 @@ def arguments(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, store
         "--recall-floor": _number(spec.gate.per_class_recall_floor),
         "--max-latency": spec.gate.max_latency,
         "--epochs": str(spec.epochs) if spec.epochs is not None else None,
+        **_quality(model.spec.data_quality),
         "--device": "auto" if spec.job.gpus and not run.cpu else "cpu",
         "--termination-log": "/dev/termination-log",
     }
@@ -227,6 +229,17 @@ def arguments(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, store
         words += [flag, value] if value is not None else []
     # Last: a flag without a value.
     return words if store.https else [*words, "--insecure"]
+
+
+def _quality(spec: DataQuality) -> dict[str, str | None]:
+    """What the pictures of a training must be like."""
+    size, brightness = spec.size, spec.brightness
+    return {
+        "--min-images": str(spec.min_images) if spec.min_images is not None else None,
+        "--max-lateness": spec.max_lateness,
+        "--size": "x".join(map(str, size)) if size is not None else None,
+        "--brightness": ",".join(map(_number, brightness)) if brightness is not None else None,
+    }
 
 
 def _number(value: float) -> str:

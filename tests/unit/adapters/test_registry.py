@@ -63,7 +63,7 @@ def check(endpoint: str, answer: Credentials | Exception | None = GOOD, registry
     builder = a_model()
     builder.body["spec"]["storage"] = {"endpoint": endpoint}
     registry = registry or S3Registry(Secrets(answer), timeout=2.0)  # type: ignore[arg-type]
-    return asyncio.run(registry.check(builder.build()))
+    return asyncio.run(registry.check(builder.build(), V1))
 
 
 @pytest.mark.parametrize(

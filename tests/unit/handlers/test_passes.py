@@ -24,6 +24,7 @@ from puzzle_operator.core.facts import (
     VersionState,
 )
 from puzzle_operator.core.monitor import MonitorState
+from puzzle_operator.core.retraining.facts import Decisions, TrainingRun
 from puzzle_operator.core.situation import Note
 from puzzle_operator.handlers.reconcile import Reconciler
 from puzzle_operator.handlers.telemetry import Telemetry
@@ -47,6 +48,12 @@ class Fake:
     rates: int = 0
     heard: MonitorState | Missing = field(default_factory=lambda: MonitorState(T0))
     asked: list[tuple[str, str, JsonObject]] = field(default_factory=list)
+    decided: Decisions | VersionCheck = field(default_factory=Decisions)
+    jobs: tuple[TrainingRun, ...] = ()
+    made: list[JsonObject] = field(default_factory=list)
+    no_jobs: Exception | None = None
+    refuse_job: Exception | None = None
+    secret: Credentials | None = None
 
     async def model(self, namespace: str, name: str) -> JsonObject | None:
         return self.body
@@ -77,7 +84,7 @@ class Fake:
         self.calls.append(f"event {note.reason}")
 
     async def credentials(self, namespace: str, secret: str) -> Credentials | None:
-        return None
+        return self.secret
 
     async def read(
         self, model: PuzzleModel, revisions: frozenset[str]
@@ -97,8 +104,28 @@ class Fake:
         self.asked.append((namespace, name, settings))
 
     async def check(self, model: PuzzleModel) -> VersionCheck:
+    async def check(self, model: PuzzleModel, version: str) -> VersionCheck:
         self.checked += 1
-        return VersionCheck(model.spec.model.version, VersionState.FOUND)
+        return VersionCheck(version, VersionState.FOUND)
+
+    async def decisions(self, model: PuzzleModel, *, fresh: bool) -> Decisions | VersionCheck:
+        self.calls.append("decisions, fresh" if fresh else "decisions")
+        return self.decided
+
+    async def training_jobs(self, model: PuzzleModel) -> tuple[TrainingRun, ...]:
+        self.calls.append("jobs")
+        if self.no_jobs is not None:
+            raise self.no_jobs
+        return self.jobs
+
+    async def create_job(self, model: PuzzleModel, job: JsonObject) -> None:
+        if self.refuse_job is not None:
+            raise self.refuse_job
+        self.calls.append(f"job {job['metadata']['name']}")
+        self.made.append(job)
+
+    async def delete_job(self, namespace: str, name: str) -> None:
+        self.calls.append(f"delete {name}")
 
 
 def a_reconciler(fake: Fake, settings: Settings | None = None) -> Reconciler:

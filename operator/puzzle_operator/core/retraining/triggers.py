@@ -145,4 +145,5 @@ def parse_quantity(amount: int | str | None) -> float | None:
     found = _AMOUNT.match(str(amount).strip())
     if found is None:
         return None
-    return float(found[1] + (found[2] or "")) * ({**_UNITS, **_BINARY}[found[3] or ""])
+    scale: float = {**_UNITS, **_BINARY}[found[3] or ""]
+    return float(found[1] + (found[2] or "")) * scale
