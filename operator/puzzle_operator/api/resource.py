@@ -37,6 +37,11 @@ class PuzzleModel:
         return f"{self.namespace}/{self.name}"
 
     @property
+    def target(self) -> str:
+        """The version that is meant, as it was last resolved; empty when `auto` has chosen none yet."""
+        return (self.status.target or "") if self.spec.model.is_auto else self.spec.model.version
+
+    @property
     def retry(self) -> str | None:
         """The quarantined version that a person asks to be tried again."""
         return self.annotations.get(RETRY_ANNOTATION)

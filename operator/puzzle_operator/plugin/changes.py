@@ -55,10 +55,12 @@ def retry(model: PuzzleModel, version: str | None) -> Change:
         raise RefusedError(f"no version of {model.key} is quarantined")
     wanted = _chosen(model, held, version)
     sentences = [f"version {short(wanted)} leaves the quarantine"]
-    if model.spec.model.version == wanted:
+    if model.spec.model.is_auto:
+        sentences.append("spec.model.version is auto: it is tried again where nothing newer was accepted")
+    elif model.target == wanted:
         sentences.append("it starts as challenger, without traffic at first")
     else:
-        sentences.append(f"the spec names {short(model.spec.model.version)}: name this one for it to be tried")
+        sentences.append(f"the spec names {short(model.target)}: name this one for it to be tried")
     if model.spec.paused:
         sentences.append("spec.paused is true: nothing starts until `kubectl puzzle resume`")
     return Change({"metadata": {"annotations": {RETRY_ANNOTATION: wanted}}}, tuple(sentences), exact=True)
@@ -67,8 +69,8 @@ def retry(model: PuzzleModel, version: str | None) -> Change:
 def _chosen(model: PuzzleModel, held: list[str], version: str | None) -> str:
     named = ", ".join(short(item) for item in held)
     if version is None:
-        if model.spec.model.version in held:
-            return model.spec.model.version
+        if model.target in held:
+            return model.target
         if len(held) == 1:
             return held[0]
         raise RefusedError(f"several versions of {model.key} are quarantined ({named}): say which")
@@ -88,12 +90,18 @@ def abort(model: PuzzleModel) -> Change:
     Raises:
         RefusedError: if there is no champion to go back to.
     """
-    champion, wanted = model.status.champion, model.spec.model.version
+    champion, wanted, auto = model.status.champion, model.target, model.spec.model.is_auto
     if champion is None:
         raise RefusedError(f"{model.key} has no champion to go back to: no version was ever ready")
     if champion.version == wanted:
-        return Change(None, (f"the spec names champion {short(wanted)} already",))
-    sentences = [f"spec.model.version: {short(wanted)} becomes {short(champion.version)}, the champion"]
+        said = (
+            f"auto stands for champion {short(wanted)}" if auto else f"the spec names champion {short(wanted)} already"
+        )
+        return Change(None, (said,))
+    now = f"auto (now {short(wanted)})" if auto else short(wanted)
+    sentences = [f"spec.model.version: {now} becomes {short(champion.version)}, the champion"]
+    if auto:
+        sentences.append("set it to auto again to take the newest accepted version")
     rollout = model.status.active
     if rollout is not None and model.status.phase not in {Phase.ROLLING_BACK, Phase.RESTORING}:
         share = model.status.weight.observed if model.status.weight else 0

@@ -49,8 +49,8 @@ def promote(model: PuzzleModel, without_evidence: bool) -> Change:
 
 
 def _at_rest(model: PuzzleModel) -> str:
-    if model.status.quarantine_of(model.spec.model.version) is not None:
-        version = short(model.spec.model.version)
+    if model.status.quarantine_of(model.target) is not None:
+        version = short(model.target)
         return f": version {version} is quarantined, and `kubectl puzzle retry` has it tried again"
     return f": {model.status.message}" if model.status.message else ""
 
@@ -68,7 +68,7 @@ def _next(model: PuzzleModel) -> str:
 
 def _check_standing(model: PuzzleModel, rollout: Rollout) -> None:
     """What the spec says has precedence over any consent."""
-    target, steps = model.spec.model.version, model.spec.canary.steps
+    target, steps = model.target, model.spec.canary.steps
     if target != rollout.challenger:
         raise RefusedError(
             f"the spec of {model.key} names {short(target)}: challenger {short(rollout.challenger)} is taken back"

@@ -46,8 +46,8 @@ class Snapshot:
 
     @property
     def target(self) -> str:
-        """The version that the spec names."""
-        return self.model.spec.model.version
+        """The version that the spec names, or what its `auto` stands for now."""
+        return self.model.target
 
     @property
     def champion(self) -> str:

@@ -103,7 +103,6 @@ class Fake:
     async def forget(self, namespace: str, name: str, settings: JsonObject) -> None:
         self.asked.append((namespace, name, settings))
 
-    async def check(self, model: PuzzleModel) -> VersionCheck:
     async def check(self, model: PuzzleModel, version: str) -> VersionCheck:
         self.checked += 1
         return VersionCheck(version, VersionState.FOUND)

@@ -9,6 +9,7 @@ from puzzle_operator.api.base import parse_duration
 from puzzle_operator.api.retraining import MAX_STARTS, Retraining, RetrainingStatus, RunOutcome
 from puzzle_operator.api.status import PuzzleModelStatus
 from puzzle_operator.api.v1alpha1 import Automation
+from puzzle_operator.core.facts import Missing
 from puzzle_operator.core.names import short
 from puzzle_operator.core.rules.deploying import obstacle
 from puzzle_operator.core.situation import AT_REST, Situation
@@ -42,6 +43,9 @@ def block(s: Situation, after: PuzzleModelStatus, state: RetrainingStatus, fired
 def _standing(s: Situation, after: PuzzleModelStatus) -> Block | None:
     if not s.facts.can_train:
         return Block("NoTrainer", "the operator has no image for trainers (PUZZLE_TRAINER_IMAGE)")
+    if not isinstance(s.facts.jobs, tuple):
+        why = s.facts.jobs.reason if isinstance(s.facts.jobs, Missing) else "they were not read"
+        return Block("NoJobs", f"the Jobs cannot be seen: {why}")
     if after.champion is None:
         return Block("NoChampion", "no version serves yet, and a challenger needs a champion to be compared with")
     if s.paused:

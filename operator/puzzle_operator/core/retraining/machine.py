@@ -139,7 +139,7 @@ def _consider(s: Situation, after: PuzzleModelStatus, state: RetrainingStatus, s
 def _begin(s: Situation, state: RetrainingStatus, seen: Observed | None, looked: Looked, fired: Fired) -> Step:
     """Store the run. Its Job is made in the next pass, when the name is safe."""
     model, counter = s.facts.model, state.counter + 1
-    run = run_name(model.name, model.uid, model.generation, fired.kind, counter)
+    run = run_name(model.name, model.uid, model.generation, fired.kind, counter, s.now)
     text = "; ".join(dict.fromkeys(other.text for other in (fired, *looked.fired)))
     state = _served(s, state).but(
         phase=RetrainingPhase.RUNNING,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 
 from puzzle_operator.api.retraining import RetrainingStatus
 
 _LONGEST_MODEL = 36
 
 
-def run_name(model: str, uid: str, generation: int, kind: str, counter: int) -> str:
-    """Name of a run. The hash keeps apart runs of a model that was deleted and made again, and of models of one name
-    in two namespaces: checkpoints lie under the run's name in one bucket."""
-    text = f"{uid}/{generation}/{kind}/{counter}"
+def run_name(model: str, uid: str, generation: int, kind: str, counter: int, at: datetime) -> str:
+    """Name of a run, which is stored before anything bears it. The hash keeps apart runs of a model that was made again,
+    of models of one name in two namespaces, and of a status that was lost with its Jobs: checkpoints lie under the run's
+    name in one bucket."""
+    text = f"{uid}/{generation}/{kind}/{counter}/{at.isoformat(timespec='milliseconds')}"
     mark = hashlib.sha256(text.encode()).hexdigest()[:4]
     return f"{model[:_LONGEST_MODEL].rstrip('-')}-{kind}-{counter}-{mark}"
 
