@@ -15,7 +15,7 @@ from rich.text import Text
 from puzzle_operator.api.base import format_duration, parse_duration
 from puzzle_operator.api.resource import PuzzleModel
 
-from . import changes, consent, screen
+from . import changes, consent, retraining, screen
 from .access import Access, AccessError, UnreachableError, Where
 from .changes import Change, RefusedError
 from .completion import complete_version
@@ -185,6 +185,28 @@ def abort(where: Where, name: Name, dry_run: DryRun = False) -> None:
     The spec names its version again, and the challenger loses its traffic at once.
     """
     _change(where, name, changes.abort, dry_run)
+
+
+@cli.command()
+@located
+def retrain(
+    where: Where,
+    name: Name,
+    reason: Annotated[str | None, typer.Option("--reason", help="Why, for the record.", show_default=False)] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Ask for a run of retraining, and say what it would be and what it waits for."""
+    _change(where, name, lambda model: retraining.retrain(Snapshot.of(model), reason), dry_run)
+
+
+@cli.command()
+@located
+def lineage(where: Where, name: Name) -> None:
+    """Show which version replaced which, when and why, and where to read what each was made of."""
+    with _errors():
+        out = screen.console()
+        found = Access.connect(where).one(name, alone=True)
+        screen.show(out, retraining.lineage(found, screen.page(out)))
 
 
 def _picture(access: Access, name: str | None, everywhere: bool, page: Page) -> list[Text]:

@@ -30,6 +30,8 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "resume": ("--dry-run",),
     "promote": ("--without-evidence", "--dry-run"),
     "abort": ("--dry-run",),
+    "retrain": ("--reason", "--dry-run"),
+    "lineage": (),
 }
 """Verbs and the flags that are theirs."""
 _VALUED = {
@@ -38,6 +40,7 @@ _VALUED = {
     "--context": "context",
     "--kubeconfig": "kubeconfig",
     "--timeout": "",
+    "--reason": "",
     "--interval": "",
 }
 

@@ -17,7 +17,7 @@ from puzzle_operator.api.base import parse_duration
 from puzzle_operator.api.conditions import ConditionType, Phase, Reason, Verdict
 from puzzle_operator.core.names import short
 
-from . import forecast, gates
+from . import forecast, gates, retraining
 from .snapshot import Snapshot
 from .text import Page, age, paragraph, phase_style, titled
 
@@ -40,6 +40,7 @@ def explain(s: Snapshot) -> list[Section]:
         Section("what is missing", _missing(s)),
         Section("what the evidence says", forecast.evidence(s)),
         Section("if the evidence does not come", forecast.deadline(s)),
+        Section("retraining", retraining.sentences(s)),
         Section("what comes next", (s.status.next,) if s.status.next else ()),
         Section("what you can do", _remedies(s)),
     ]
@@ -202,6 +203,7 @@ def _remedies(s: Snapshot) -> tuple[str, ...]:
     if s.status.active is not None and not s.model.spec.paused and s.status.phase in {Phase.STARTING, Phase.CANARY}:
         found.append(f"`kubectl puzzle pause {name}` keeps the weight where it is")
     found += _shorter(s)
+    found += retraining.remedies(s)
     flag = s.status.condition(ConditionType.METRICS_AVAILABLE)
     if flag is not None and flag.status == "False" and flag.reason == Reason.METRIC_ABSENT:
         found.append("look at the metric's query in spec.canary.analysis.metrics, and at what Prometheus scrapes")

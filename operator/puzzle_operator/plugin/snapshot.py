@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from puzzle_operator.api.base import JsonObject
 from puzzle_operator.api.conditions import Phase, Verdict
@@ -39,6 +39,11 @@ class Snapshot:
         stamp = body["metadata"].get("creationTimestamp")
         created = datetime.fromisoformat(stamp.replace("Z", "+00:00")) if stamp else None
         return cls(PuzzleModel.parse(body), service, now, created)
+
+    @classmethod
+    def of(cls, model: PuzzleModel) -> Snapshot:
+        """Of a model alone, now."""
+        return cls(model, Unread("not asked for"), datetime.now(UTC))
 
     @property
     def status(self) -> PuzzleModelStatus:

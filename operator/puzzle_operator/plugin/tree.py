@@ -12,7 +12,7 @@ from puzzle_operator.api.status import MetricStatus
 from puzzle_operator.core.facts import Absence, Pod, Revision, Service
 from puzzle_operator.core.names import short
 
-from . import gates
+from . import gates, retraining
 from .snapshot import Snapshot, Unread
 from .text import (
     Page,
@@ -36,7 +36,14 @@ _LABEL = 12
 
 def tree(s: Snapshot, page: Page) -> list[Text]:
     """Everything about one model, in lines of at most the page's width."""
-    return [*_head(s, page), Text(), *_versions(s, page), *_evidence(s, page), *_quarantine(s, page)]
+    return [
+        *_head(s, page),
+        Text(),
+        *_versions(s, page),
+        *_evidence(s, page),
+        *retraining.lines(s, page),
+        *_quarantine(s, page),
+    ]
 
 
 def _head(s: Snapshot, page: Page) -> list[Text]:

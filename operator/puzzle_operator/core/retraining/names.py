@@ -11,9 +11,9 @@ _LONGEST_MODEL = 36
 
 
 def run_name(model: str, uid: str, generation: int, kind: str, counter: int, at: datetime) -> str:
-    """Name of a run, which is stored before anything bears it. The hash keeps apart runs of a model that was made again,
-    of models of one name in two namespaces, and of a status that was lost with its Jobs: checkpoints lie under the run's
-    name in one bucket."""
+    """Name of a run, which is stored before anything bears it. The hash keeps apart runs of a model that was made
+    again, of models of one name in two namespaces, and of a status that was lost with its Jobs: checkpoints lie under
+    the run's name in one bucket."""
     text = f"{uid}/{generation}/{kind}/{counter}/{at.isoformat(timespec='milliseconds')}"
     mark = hashlib.sha256(text.encode()).hexdigest()[:4]
     return f"{model[:_LONGEST_MODEL].rstrip('-')}-{kind}-{counter}-{mark}"
