@@ -50,8 +50,8 @@ def _what(model: PuzzleModel) -> str:
     gate = model.spec.retraining.gate
     return (
         f"a Job in {model.namespace} trains for at most {job.deadline} with {where}, on the champion's data and what "
-        f"was labelled since; its version must be no worse than champion {champion} by more than {gate.margin:g} of the "
-        "golden sets"
+        f"was labelled since; its version must not be worse than champion {champion} by more than {gate.margin:g} of "
+        "the golden sets"
     )
 
 

@@ -337,7 +337,7 @@ def test_what_the_pod_could_not_say_is_on_record() -> None:
     world.ends("").run(5)
     assert world.retraining.is_running, "nobody knows yet"
     world.registry_up = True
-    world.records.append(DecisionRecord("lines/line-1/decisions/1.json", "Refused", NEW, run, "DataRefused: too dark"))
+    world.records.append(DecisionRecord("lines/line-1/decisions/1.json", "Refused", "", run, "data refused: too dark"))
     world.tick()
     assert world.retraining.outcome is RunOutcome.DATA_REFUSED
 

@@ -76,7 +76,8 @@ def of_record(record: DecisionRecord) -> Result:
     where = f"by the registry's record {record.key.rsplit('/', 1)[-1]}"
     if record.kind == "Accepted":
         return Result(RunOutcome.ACCEPTED, f"{short(record.version)} was accepted, {where}", record.version)
-    refused = RunOutcome.DATA_REFUSED if record.reason.startswith("Data") else RunOutcome.GATE_REFUSED
+    # What the data forbid has made no version.
+    refused = RunOutcome.GATE_REFUSED if record.version else RunOutcome.DATA_REFUSED
     return Result(refused, f"refused, {where}: {record.reason}"[:_LONGEST], record.version or None)
 
 
