@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from .base import Duration, Time, Wire, cel, duration_schema, rules
 
@@ -77,6 +77,15 @@ class Confirm(Wire):
 class Drift(Wire):
     """Whether the pieces still look like those that the model was tested on."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "self.backend != 'builtin' || self.detector == 'MMDOnline'",
+                "spec.drift: the backend builtin has the detector MMDOnline only; "
+                "leave detector out, or set backend: alibi-detect",
+            )
+        )
+    )
     enabled: bool = True
     """Whether drift is looked for. Needs the monitor and its drift worker."""
     backend: DriftBackend = DriftBackend.ALIBI_DETECT

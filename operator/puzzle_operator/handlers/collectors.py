@@ -148,6 +148,18 @@ _GAUGES = (
         (),
         lambda s: _one(len(s.status.quarantined)),
     ),
+    _Gauge(
+        "puzzle_drift",
+        "1 for what is known of the champion's drift; absent where nobody looks.",
+        ("state",),
+        lambda s: (((s.status.drift.shown,), 1),) if s.status.drift else (),
+    ),
+    _Gauge(
+        "puzzle_accuracy_ratio",
+        "Accuracy of the champion by people's labels, lately; absent without labels.",
+        (),
+        lambda s: _one(s.status.accuracy.champion if s.status.accuracy else None),
+    ),
     _Gauge("puzzle_weight_ratio", "The challenger's share of requests, 0 to 1.", ("kind",), _weight),
     _Gauge(
         "puzzle_challenger_requests",

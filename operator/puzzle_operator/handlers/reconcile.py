@@ -103,6 +103,8 @@ class Reconciler:
         )
         target = resolve(model, model.status, decisions if isinstance(decisions, Decisions) else None)
         check = await self._check(model, target)
+        if self.ports.monitor is not None:
+            self.telemetry.heard(heard.state)
         readings: dict[str, Reading | Missing] = {}
         guard: Reading | Missing = _NOT_READ
         if isinstance(service, Service) and model.status.phase in _READING_PHASES:

@@ -18,6 +18,7 @@ from puzzle_operator.api.conditions import Outcome
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.api.status import PuzzleModelStatus, Rollout
 from puzzle_operator.core.facts import Missing, MissingKind, Reading, VersionState
+from puzzle_operator.core.monitor import MonitorState
 from puzzle_operator.core.record import Decision
 
 from .collectors import MODEL_LABELS, ModelCollector, Shown
@@ -82,11 +83,15 @@ class Telemetry:
         self._checks = Counter(
             "puzzle_registry_checks", "Looks for a version in the registry.", ("result",), registry=self.registry
         )
+        self._answers = Counter(
+            "puzzle_monitor_answers", "Passes by what the monitor said.", ("result",), registry=self.registry
+        )
         # A counter that appears as 1 has not increased, for Prometheus; so the usual ones are there from the start.
         for code in ("200", "0"):
             self._queries.labels(code)
         for result in ("found", *MissingKind):
             self._readings.labels(result)
+            self._answers.labels(result)
         for state in set(VersionState) - {VersionState.NOT_ASKED}:
             self._checks.labels(_label(state))
 
@@ -136,6 +141,10 @@ class Telemetry:
         """What a pass learned of the metrics of a spec."""
         for reading in readings:
             self._readings.labels(reading.kind if isinstance(reading, Missing) else "found").inc()
+
+    def heard(self, answer: MonitorState | Missing) -> None:
+        """What a pass learned of the monitor."""
+        self._answers.labels(answer.kind if isinstance(answer, Missing) else "found").inc()
 
     def checked(self, state: VersionState) -> None:
         """What the registry said about a version."""

@@ -17,7 +17,7 @@ from puzzle_operator.api.base import parse_duration
 from puzzle_operator.api.conditions import ConditionType, Phase, Reason, Verdict
 from puzzle_operator.core.names import short
 
-from . import forecast, gates, retraining
+from . import forecast, gates, retraining, watched
 from .snapshot import Snapshot
 from .text import Page, age, paragraph, phase_style, titled
 
@@ -39,6 +39,7 @@ def explain(s: Snapshot) -> list[Section]:
         Section("why", _why(s)),
         Section("what is missing", _missing(s)),
         Section("what the evidence says", forecast.evidence(s)),
+        Section("what the monitor sees", watched.sentences(s)),
         Section("if the evidence does not come", forecast.deadline(s)),
         Section("retraining", retraining.sentences(s)),
         Section("what comes next", (s.status.next,) if s.status.next else ()),

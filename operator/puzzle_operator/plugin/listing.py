@@ -11,7 +11,7 @@ from rich.text import Text
 from puzzle_operator.api.conditions import Reason
 from puzzle_operator.core.names import short
 
-from . import gates
+from . import gates, watched
 from .snapshot import Snapshot
 from .text import Page, age, phase_style, verdict_style
 
@@ -43,7 +43,7 @@ def awaits(s: Snapshot) -> str:
     return gates.awaited(s.model) or "-"
 
 
-AWAITS = "AWAITS"
+AWAITS, DRIFT, INPUT = "AWAITS", "DRIFT", "INPUT"
 COLUMNS = (
     Column("NAMESPACE", lambda s: s.model.namespace),
     Column("NAME", lambda s: s.model.name),
@@ -54,6 +54,8 @@ COLUMNS = (
     Column("VERDICT", lambda s: s.verdict_of(s.status.verdict) or "-", 5, lambda s: verdict_style(s.status.verdict)),
     Column("EVIDENCE", lambda s: s.status.evidence or "-", 4),
     Column("SAMPLES", lambda s: "-" if s.status.samples is None else str(s.status.samples), 3),
+    Column(DRIFT, watched.drift_cell, 4, watched.drift_style),
+    Column(INPUT, watched.input_cell, 4, watched.input_style),
     Column("CHAMPION", lambda s: short(s.champion), 2),
     Column("CHALLENGER", lambda s: short(s.challenger), 1),
     Column("AGE", lambda s: age(s.now - s.created) if s.created else "-", 3),
@@ -62,9 +64,12 @@ COLUMNS = (
 
 def rows(models: Sequence[Snapshot], page: Page, *, namespaces: bool) -> list[Text]:
     """A heading and a line for each model. What does not fit the width is left out, the least telling first; names are
-    never cut, because they are copied. Where no model waits for a person, no column says so."""
+    never cut, because they are copied. Where no model waits for a person, no column says so; nor of what nobody
+    watches, nor of pictures that are all well."""
     spared = {"NAMESPACE"} if not namespaces else set()
     spared |= {AWAITS} if all(awaits(s) == "-" for s in models) else set()
+    spared |= {DRIFT} if all(watched.drift_cell(s) == "-" for s in models) else set()
+    spared |= {INPUT} if all(watched.input_cell(s) in {"-", "Healthy"} for s in models) else set()
     columns = [column for column in COLUMNS if column.title not in spared]
     widths = {c.title: max(len(c.title), *(len(c.cell(s)) for s in models)) for c in columns}
     while sum(widths[c.title] + 2 for c in columns) - 2 > page.width:

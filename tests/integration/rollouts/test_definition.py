@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+import uuid
 from typing import Any
 
 import pytest
@@ -22,7 +24,11 @@ METRIC = {"name": "errors", "type": "ErrorRate"}
 
 
 def submit(space: Namespace, manifest: JsonObject) -> JsonObject:
-    """A dry run on the server: everything but storing it."""
+    """A dry run on the server: everything but storing it. Under a name of its own, if the manifest's is a good one: a
+    model of that name may be there."""
+    meta = manifest["metadata"]
+    if re.fullmatch("[a-z][a-z0-9-]{0,30}", meta["name"]):
+        manifest = {**manifest, "metadata": {**meta, "name": f"{meta['name']}-{uuid.uuid4().hex[:8]}"}}
     found: Any = space.custom.create_namespaced_custom_object(
         GROUP, VERSION, space.name, PLURAL, manifest, dry_run="All", field_validation="Strict"
     )
@@ -165,6 +171,61 @@ BAD: dict[str, tuple[JsonObject, str]] = {
         with_spec(serving={"resources": {"requests": {"memory": "4Gi"}, "limits": {"memory": "2Gi"}}}),
         "spec.serving.resources: no request may be above its limit",
     ),
+    "records of more than all pictures": (
+        with_spec(records={"imageShare": 2}),
+        "spec.records.imageShare must be a fraction between 0 and 1: the share of pictures kept at random",
+    ),
+    "a confidence in per cent": (
+        with_spec(records={"imageBelow": 60}),
+        "spec.records.imageBelow must be a fraction between 0 and 1: pictures with less confidence are kept",
+    ),
+    "an unknown backend": (
+        with_spec(drift={"backend": "evidently"}),
+        'Unsupported value: "evidently": supported values: "alibi-detect", "builtin"',
+    ),
+    "an unknown detector": (
+        with_spec(drift={"detector": "PSI"}),
+        'supported values: "MMDOnline", "LSDDOnline", "CVMOnline", "FETOnline", "KS"',
+    ),
+    "a detector that the built-in backend lacks": (
+        with_spec(drift={"backend": "builtin", "detector": "KS"}),
+        "spec.drift: the backend builtin has the detector MMDOnline only; leave detector out",
+    ),
+    "false alarms every second": (
+        with_spec(drift={"expectedRunTime": "1s"}),
+        "spec.drift.expectedRunTime must be a duration between 1m and 8760h, such as 24h",
+    ),
+    "false alarms in days": (with_spec(drift={"expectedRunTime": "1d"}), "spec.drift.expectedRunTime must be a"),
+    "false alarms every ten pictures": (
+        with_spec(drift={"expectedRunImages": 10}),
+        "spec.drift.expectedRunImages must be between 100 and 10000000: pictures between two false alarms",
+    ),
+    "an alarm that nothing confirms": (
+        with_spec(drift={"confirm": {"windows": 0}}),
+        "spec.drift.confirm.windows must be between 1 and 20: so many windows in a row must show the drift",
+    ),
+    "lateness without a unit": (
+        with_spec(dataQuality={"maxLateness": "15"}),
+        "spec.dataQuality.maxLateness must be a duration between 1s and 168h, such as 15m",
+    ),
+    "a training on nothing": (
+        with_spec(dataQuality={"minImages": 0}),
+        "spec.dataQuality.minImages must be between 1 and 10000000: pictures that a training needs",
+    ),
+    "a size of one side": (
+        with_spec(dataQuality={"size": [128]}),
+        "spec.dataQuality.size must be width and height in pixels, such as [128, 128]",
+    ),
+    "a size of three sides": (with_spec(dataQuality={"size": [1, 2, 3]}), "must be width and height in pixels"),
+    "a size of no pixels": (with_spec(dataQuality={"size": [128, 0]}), "must be width and height in pixels"),
+    "brightness the wrong way round": (
+        with_spec(dataQuality={"brightness": [0.9, 0.1]}),
+        "spec.dataQuality.brightness must be the darkest and the brightest mean allowed, two rising fractions",
+    ),
+    "brightness of eight bits": (
+        with_spec(dataQuality={"brightness": [10, 250]}),
+        "fractions between 0 and 1, such as [0.1, 0.9]",
+    ),
     "an endpoint with a scheme": (
         with_spec(storage={"endpoint": "http://minio:9000"}),
         "spec.storage.endpoint must be host or host:port without a scheme",
@@ -197,6 +258,15 @@ def test_a_minimal_manifest_is_taken_and_its_defaults_are_filled_in(space: Names
     assert spec["canary"]["analysis"]["guards"] == {"maxErrorRate": 0.2, "minGuardRequests": 20, "maxRestarts": 3}
     assert spec["storage"]["secretRef"] == {"name": "puzzle-s3"}
     assert spec["serving"]["mode"] == "Knative"
+    assert spec["records"] == {"enabled": True, "imageShare": 0.01, "imageBelow": 0.6}
+    assert spec["drift"] == {
+        "enabled": True,
+        "backend": "alibi-detect",
+        "detector": "MMDOnline",
+        "expectedRunTime": "24h",
+        "confirm": {"windows": 3},
+    }
+    assert spec["dataQuality"] == {"maxLateness": "15m"}
     assert spec["paused"] is False
 
 
@@ -205,6 +275,15 @@ def test_defaults_fill_what_a_part_leaves_out(space: Namespace) -> None:
     assert spec["canary"]["steps"] == [{"weight": 7, "minDuration": "2m"}]
     assert spec["canary"]["analysis"]["metrics"] == [{**METRIC, "maxRiskRatio": 1.5, "negligible": 0.002}]
     assert spec["canary"]["bake"] == "10m"
+
+
+def test_the_ends_of_what_is_allowed_are_taken(space: Namespace) -> None:
+    quality = {"size": [1, 16384], "brightness": [0, 1], "minImages": 1, "maxLateness": "1s"}
+    spec = submit(space, with_spec(dataQuality=quality, drift={"backend": "builtin"}, records={"imageShare": 1}))[
+        "spec"
+    ]
+    assert spec["dataQuality"] == quality
+    assert spec["records"] == {"enabled": True, "imageShare": 1, "imageBelow": 0.6}
 
 
 def test_every_example_is_taken(space: Namespace, examples: list[tuple[str, JsonObject]]) -> None:
@@ -228,5 +307,5 @@ def test_kubectl_shows_the_columns_that_people_look_for(space: Namespace) -> Non
     table = json.loads(api.call_api(*request).read())
     shown = [column["name"] for column in table["columnDefinitions"] if column["priority"] == 0]
     wide = [column["name"] for column in table["columnDefinitions"] if column["priority"] == 1]
-    assert shown == ["Name", "Phase", "Step", "Weight", "Verdict", "Evidence", "Samples", "Age"]
-    assert wide == ["Champion", "Challenger", "Reason", "Next"]
+    assert shown == ["Name", "Phase", "Step", "Weight", "Verdict", "Evidence", "Samples", "Drift", "Age"]
+    assert wide == ["Input", "Champion", "Challenger", "Reason", "Next"]

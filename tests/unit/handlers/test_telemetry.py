@@ -14,6 +14,7 @@ from puzzle_operator.adapters.http import ObservedClient
 from puzzle_operator.adapters.kube import Kube
 from puzzle_operator.api.base import JsonObject
 from puzzle_operator.api.conditions import Phase
+from puzzle_operator.api.monitoring import AccuracyStatus, DriftStatus
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.api.status import Bounds
 from puzzle_operator.api.v1alpha1 import CLASS_ANNOTATION
@@ -71,7 +72,9 @@ def everything() -> Telemetry:
             metric.but(challenger=metric.challenger.but(p95=Bounds(low=0.1, high=0.2)))
             for metric in decision.status.metrics
         )
-        telemetry.decided(seen.model.build(), replace(decision, status=decision.status.but(metrics=metrics)))
+        watched = {"drift": DriftStatus(shown="Harmful"), "accuracy": AccuracyStatus(champion=0.93)}
+        status = decision.status.but(metrics=metrics, **watched)
+        telemetry.decided(seen.model.build(), replace(decision, status=status))
 
     world.on_pass = tell
     world.tick()
@@ -80,6 +83,7 @@ def everything() -> Telemetry:
         telemetry.queried(code, 0.01)
     telemetry.checked(VersionState.SECRET_MISSING)
     telemetry.read((ABSENT, DOWN))
+    telemetry.heard(DOWN)
     telemetry.passed(0.2)
     telemetry.watch_workers(lambda: 7)
     return telemetry
