@@ -25,6 +25,7 @@ def monitor_settings(model: PuzzleModel, run_images: int, *, https: bool) -> Jso
         "challenger": active.challenger if active is not None else None,
         "drift": _drift(spec.drift, run_images) if spec.drift.enabled and spec.records.enabled else None,
         "data_quality": _data_quality(spec.data_quality) if spec.records.enabled else None,
+        "labels_wanted": spec.retraining.triggers.new_labels if spec.retraining.enabled else None,
         "storage": {"endpoint": spec.storage.endpoint, "bucket": spec.storage.bucket, "secure": https},
     }
 

@@ -45,7 +45,7 @@ def test_a_models_settings_are_taken_and_its_state_is_read(live: Server, tmp_pat
     assert isinstance(state, MonitorState), state
     assert state.labels.total == 0
     found = httpx.get(f"{live.url}/v1/models/lyon/line-7", headers=bearer("operator")).raise_for_status().json()
-    assert wanted.items() <= found["settings"].items()
+    assert found["settings"] == wanted
     assert isinstance(told(live, tmp_path, "line-7", retired(wanted)), MonitorState)
 
 

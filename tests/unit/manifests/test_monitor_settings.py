@@ -30,8 +30,15 @@ def test_the_settings_of_a_model_in_a_rollout() -> None:
             "confirm_windows": 3,
         },
         "data_quality": {"max_lateness_s": 900.0, "min_images": 500, "size": [128, 96], "brightness": [0.1, 0.9]},
+        "labels_wanted": None,
         "storage": {"endpoint": "minio.puzzle-system:9000", "bucket": "puzzlenet", "secure": False},
     }
+
+
+def test_the_review_page_is_told_how_many_labels_start_a_training() -> None:
+    builder = a_canarying_model()
+    builder.body["spec"]["retraining"] = {"enabled": True, "triggers": {"newLabels": 1000}}
+    assert monitor_settings(builder.build(), 1, https=False)["labels_wanted"] == 1000
 
 
 def test_a_rollout_that_has_ended_has_no_challenger() -> None:
