@@ -37,6 +37,7 @@ CLASS = "integration-tests"
 NAMESPACE = "puzzle-integration"
 BUCKET = "puzzle-integration"
 MODEL = "line-1"
+TRAINER = (Path(__file__).parent / "trainer.py").read_text(encoding="utf-8")
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.yaml"))
 
 
@@ -90,14 +91,18 @@ def space(settings: Settings, crd: None) -> Iterator[Namespace]:
     namespace.delete()
 
 
+def python_image() -> str:
+    """KServe's own image: it has a Python, and is in every cluster that has KServe."""
+    config: Any = client.CoreV1Api().read_namespaced_config_map("inferenceservice-config", "kserve")
+    return str(json.loads(config.data["storageInitializer"])["image"])
+
+
 def serving_runtime() -> dict[str, Any]:
     """A runtime of the name that the operator asks for, in this namespace only: KServe prefers it to the chart's."""
-    config: Any = client.CoreV1Api().read_namespaced_config_map("inferenceservice-config", "kserve")
-    image = json.loads(config.data["storageInitializer"])["image"]
+    image = python_image()
     script = (Path(__file__).parent / "predictor.py").read_text(encoding="utf-8")
     container = {
         "name": "kserve-container",
-        # KServe's own image has a Python and is in every cluster that has KServe.
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "-u", "-c", script],
@@ -168,6 +173,9 @@ class Operator:
             "PUZZLE_PROBE_PORT": "0",
             "PUZZLE_RESTING_INTERVAL": "5s",
             "PUZZLE_BLOCKED_INTERVAL": "2s",
+            # A trainer that ends as it is told: test_retraining.py.
+            "PUZZLE_TRAINER_IMAGE": python_image(),
+            "PUZZLE_TRAINER_COMMAND": json.dumps(["python3", "-u", "-c", TRAINER]),
         }
         with self.log.open("ab") as sink:
             self.process = subprocess.Popen(

@@ -68,6 +68,34 @@ BAD: dict[str, tuple[JsonObject, str]] = {
     "a line with a blank": (with_spec(line="line 9"), "spec.line must be the name of a production line"),
     "a misspelt field": (with_spec(pausd=True), 'unknown field "spec.pausd"'),
     "paused as a text": (with_spec(paused="yes"), "spec.paused in body must be of type boolean"),
+    "several workers": (
+        with_spec(retraining={"job": {"workers": 4}}),
+        "spec.retraining.job.workers must be 1: training on several pods is not there yet",
+    ),
+    "a schedule in words": (
+        with_spec(retraining={"schedule": "every sunday"}),
+        "spec.retraining.schedule must be five fields of a crontab in UTC",
+    ),
+    "an accuracy in per cent": (
+        with_spec(retraining={"triggers": {"accuracyBelow": 97}}),
+        "spec.retraining.triggers.accuracyBelow must be a fraction above 0 and below 1, such as 0.97",
+    ),
+    "new data without a unit that exists": (
+        with_spec(retraining={"triggers": {"newData": "5 boxes"}}),
+        "spec.retraining.triggers.newData must be a quantity of bytes above 0, such as 5Gi",
+    ),
+    "a GPU among the resources": (
+        with_spec(retraining={"job": {"resources": {"limits": {"nvidia.com/gpu": 1}}}}),
+        "leave nvidia.com/gpu out and set spec.retraining.job.gpus",
+    ),
+    "a cooldown in days": (
+        with_spec(retraining={"cooldown": "2d"}),
+        "spec.retraining.cooldown must be a duration between 0s and 8760h, such as 12h",
+    ),
+    "an operator of tolerations": (
+        with_spec(retraining={"job": {"tolerations": [{"operator": "Is"}]}}),
+        "spec.retraining.job.tolerations: operator must be Exists or Equal",
+    ),
     "falling weights": (
         with_canary(steps=[{"weight": 50}, {"weight": 10}]),
         "spec.canary.steps: weights must rise from step to step, for example 5, 25, 50",
@@ -308,4 +336,4 @@ def test_kubectl_shows_the_columns_that_people_look_for(space: Namespace) -> Non
     shown = [column["name"] for column in table["columnDefinitions"] if column["priority"] == 0]
     wide = [column["name"] for column in table["columnDefinitions"] if column["priority"] == 1]
     assert shown == ["Name", "Phase", "Step", "Weight", "Verdict", "Evidence", "Samples", "Drift", "Age"]
-    assert wide == ["Input", "Champion", "Challenger", "Reason", "Next"]
+    assert wide == ["Input", "Champion", "Challenger", "Reason", "Retraining", "Next"]
