@@ -7,12 +7,16 @@ PuzzleNetError          shown as one sentence, exit code 2; anything else is a b
 │   └── BadImageError   one image; also raised by the server, where it becomes a 4xx answer
 ├── BadCheckpointError  the state of a training run that cannot be gone on from
 ├── BadVersionError     a packaged version that is not what its digest says
-└── RegistryError       the object store: unreachable, denied, missing
+├── RegistryError       the object store: unreachable, denied, missing
+└── MonitorError        the monitor: unreachable, denied
 """
 
 
 class PuzzleNetError(Exception):
     """Wrong input or environment. The message names the file or field and the fix."""
+
+    retry = False
+    """Whether the same call may well succeed later: a service is away, and nothing is wrong with the input."""
 
 
 class AwayError(PuzzleNetError):
@@ -45,3 +49,15 @@ class BadVersionError(PuzzleNetError):
 
 class RegistryError(PuzzleNetError):
     """The registry cannot be reached, refuses the credentials, or lacks what was asked for."""
+
+    def __init__(self, message: str, *, retry: bool = False) -> None:
+        super().__init__(message)
+        self.retry = retry
+
+
+class MonitorError(PuzzleNetError):
+    """The monitor cannot be reached, refuses the token, or answers what makes no sense."""
+
+    def __init__(self, message: str, *, retry: bool = False) -> None:
+        super().__init__(message)
+        self.retry = retry

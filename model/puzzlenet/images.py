@@ -26,6 +26,13 @@ def read_image(
 
     Raises BadImageError (415 for a format that is not accepted, 413 for too large, 400 for unreadable).
     """
+    upright = open_image(data, accept=accept, name=name)
+    square = to_rgb(upright).resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(square, dtype=np.uint8)
+
+
+def open_image(data: bytes, *, accept: Collection[str] = FORMATS, name: str = "the image") -> Image.Image:
+    """Decode one PNG or JPEG, upright and in its own size. Raises BadImageError as ``read_image`` does."""
     if len(data) > MAX_BYTES:
         raise BadImageError(f"{name} has {len(data)} bytes; at most {MAX_BYTES} are accepted", status=413)
     image = _open(data, accept, name)
@@ -36,8 +43,7 @@ def read_image(
             upright = ImageOps.exif_transpose(image) or image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as exc:
         raise BadImageError(f"{name} is damaged and cannot be decoded: {exc}") from exc
-    square = to_rgb(upright).resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(square, dtype=np.uint8)
+    return upright
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

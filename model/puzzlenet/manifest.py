@@ -17,6 +17,7 @@ from puzzlenet.errors import BadVersionError
 from puzzlenet.files import canonical_json, sha256_of, sha256_of_file
 
 MANIFEST = "manifest.json"
+SIGNATURE = "model.sig"  # beside the manifest, which it signs: see signing.py
 FILES = ("card.json", "config.json", "model.safetensors", "provenance.json", "puzzlenet.mar", "reference.safetensors")
 # Versions packaged before there was a drift reference lack it, and are still served.
 _REQUIRED = frozenset(FILES) - {"reference.safetensors"}
