@@ -112,6 +112,12 @@ def open_dataset(root: Path, *, classes: tuple[str, ...] | None = None) -> Datas
     return Dataset(root=root, classes=tuple(order), items=items, symmetries=symmetries, info=info, groups=groups)
 
 
+def list_images(root: Path) -> list[tuple[Path, str]]:
+    """Every picture with its label, in the folder's order. Raises BadDataError."""
+    dataset = open_dataset(root)
+    return [(path, dataset.classes[label]) for path, label in dataset.items]
+
+
 def require_every_class(dataset: Dataset, at_least: int) -> None:
     """Raise BadDataError unless there are two or more classes, each with ``at_least`` images."""
     if len(dataset.classes) < 2:

@@ -1,4 +1,4 @@
-"""Champion against challenger, on the same pictures: is the new version better where it has to be, and not worse elsewhere?
+"""Champion against challenger on the same pictures: better where it has to be, and not worse elsewhere?
 
 Pure. Pictures are paired: only those count that one of the two gets right and the other does not. With w won and l
 lost of them, the exact McNemar test asks how likely so lopsided a count is if both were equally good, which is a
@@ -194,7 +194,7 @@ def _judge(pair: Paired, rules: Rules) -> SetVerdict:
 def _recalls(
     truth: Sequence[str], old: Sequence[bool], new: Sequence[bool]
 ) -> dict[str, tuple[int, float | None, float | None]]:
-    found = {}
+    found: dict[str, tuple[int, float | None, float | None]] = {}
     for name in sorted(set(truth)):
         members = [index for index, label in enumerate(truth) if label == name]
         found[name] = (
@@ -239,7 +239,7 @@ def at_least(hits: int, throws: int, chance: float) -> float:
     if chance >= 1.0:
         return 1.0
     if throws <= _FEW and chance == 0.5:
-        return sum(comb(throws, k) for k in range(hits, throws + 1)) / 2**throws
+        return float(sum(comb(throws, k) for k in range(hits, throws + 1)) / 2**throws)
     whole = lgamma(throws + 1)
     logs = [
         whole - lgamma(k + 1) - lgamma(throws - k + 1) + k * log(chance) + (throws - k) * log(1.0 - chance)

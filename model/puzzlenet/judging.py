@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from puzzlenet.errors import BadDataError
-from puzzlenet.gate import Answers, Cost, Paired, Role
+from puzzlenet.dataset import open_dataset
+from puzzlenet.files import sha256_of
+from puzzlenet.gate import Answers, Cost, Paired, Role, Rules, Verdict, decide
 from puzzlenet.images import read_image
+from puzzlenet.manifest import verify
 from puzzlenet.predictor import Predictor
 from puzzlenet.store.golden import GoldenEntry
 
@@ -71,7 +73,22 @@ def costs(
     return old, new
 
 
-def require_pictures(entries: Sequence[GoldenEntry], name: str) -> None:
-    """Raise BadDataError for a set without pictures."""
-    if not entries:
-        raise BadDataError(f"golden set {name} has no pictures")
+def judge_folders(
+    champion: Path, challenger: Path, golden: Sequence[Path], target: Path | None, rules: Rules
+) -> Verdict:
+    """The gate on version folders and labelled folders. Raises BadVersionError or BadDataError."""
+    old, new = Predictor.load(verify(champion).folder), Predictor.load(verify(challenger).folder)
+    named: list[tuple[Role, Path]] = [("golden", folder) for folder in golden]
+    if target is not None:
+        named.insert(0, ("target", target))
+    sets, some = [], b""
+    for role, folder in named:
+        dataset = open_dataset(folder)
+        entries, images = [], {}
+        for path, label in dataset.items:
+            some = path.read_bytes()
+            image = sha256_of(some)
+            images[image] = some
+            entries.append(GoldenEntry(image=image, label=dataset.classes[label]))
+        sets.append(paired(folder.name, role, entries, images, old, new))
+    return decide(sets, rules, *costs((old, champion), (new, challenger), some))

@@ -18,6 +18,7 @@ from puzzlenet.errors import BadVersionError, PuzzleNetError
 from puzzlenet.files import canonical_json, new_folder, pretty_json
 from puzzlenet.manifest import MANIFEST, Version, build_manifest, check_digest, verify
 from puzzlenet.reference import REFERENCE, reference_for
+from puzzlenet.signing import sign
 from puzzlenet.weights import load_network
 
 ARCHIVE = "puzzlenet.mar"
@@ -46,8 +47,14 @@ def package(
     views: int | None = None,
     parent: str | None = None,
     evaluations: tuple[Path, ...] = (),
+    sign_key: Path | None = None,
+    made_by: dict[str, str] | None = None,
 ) -> Version:
-    """Write a version folder and return it verified. Raises BadVersionError for a run that is incomplete."""
+    """Write a version folder and return it verified. Raises BadVersionError for a run that is incomplete.
+
+    ``made_by`` names the retraining run and its trigger. With a key the folder is signed; the signature is not part
+    of the digest.
+    """
     config = _with_serving(read_config(run / "config.json"), accept, views)
     training = _read_json(run / "training.json")
     load_network(run, config)  # a version that cannot be loaded is not written
@@ -59,10 +66,12 @@ def package(
         (work / "model.safetensors").write_bytes((run / "model.safetensors").read_bytes())
         (work / "config.json").write_bytes(config.to_json())
         (work / "card.json").write_bytes(pretty_json(_card(config, training, reports)))
-        (work / "provenance.json").write_bytes(pretty_json(_provenance(training, parent)))
+        (work / "provenance.json").write_bytes(pretty_json(_provenance(training, parent, made_by)))
         (work / REFERENCE).write_bytes(reference)
         (work / ARCHIVE).write_bytes(_archive(work))
         (work / MANIFEST).write_bytes(build_manifest(work).to_bytes())
+        if sign_key is not None:
+            sign(work, sign_key)
     return verify(target)
 
 
@@ -97,10 +106,10 @@ def _card(config: ModelConfig, training: dict[str, Any], reports: list[dict[str,
     }
 
 
-def _provenance(training: dict[str, Any], parent: str | None) -> dict[str, Any]:
+def _provenance(training: dict[str, Any], parent: str | None, made_by: dict[str, str] | None) -> dict[str, Any]:
     """What made this version: code, data, parameters, seed and the version it was trained after."""
     keys = ("dataset", "parameters", "code", "packages", "epochs", "best_epoch")
-    return {"schema": 1, "parent": parent, **{key: training.get(key) for key in keys}}
+    return {"schema": 1, "parent": parent, "run": made_by, **{key: training.get(key) for key in keys}}
 
 
 def _archive(work: Path) -> bytes:

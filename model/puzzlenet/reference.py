@@ -61,11 +61,11 @@ def reference_of(
 ) -> bytes:
     """``reference.safetensors`` of a network on labelled pictures."""
     predictor = ObservedPredictor(network.eval(), config, torch.device("cpu"))
-    probabilities = predictor.probabilities(pixels)
+    embeddings, probabilities = predictor.look(pixels)
     return save(
         {
             "correct": (probabilities.argmax(axis=1) == labels).astype(np.uint8),
-            "embeddings": np.ascontiguousarray(predictor.embeddings, dtype=np.float32),
+            "embeddings": np.ascontiguousarray(embeddings, dtype=np.float32),
             "probabilities": probabilities.astype(np.float32),
         },
         metadata={"classes": ",".join(config.classes)},

@@ -14,8 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from puzzlenet.errors import PuzzleNetError
-from puzzlenet.manifest import Version, verify
+from puzzlenet.manifest import Version
 from puzzlenet.records.settings import from_environment, read_token
+from puzzlenet.signing import verify_signed
 
 log = logging.getLogger("puzzlenet")
 MAX_BODY = 12 * 1024 * 1024
@@ -39,6 +40,7 @@ class ServeConfig:
     drain: float = 3.0
     queue: int = 200
     timeout: int = 30
+    verify_keys: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         ports = (self.port, self.metrics_port, self.management_port, self.grpc_port, self.grpc_management_port)
@@ -63,7 +65,7 @@ class Launch:
 
 def prepare(config: ServeConfig, environment: dict[str, str]) -> tuple[Version, Launch]:
     """Verify the version and write the server's files. Raises BadVersionError or PuzzleNetError; starts nothing."""
-    version = verify(config.model_dir, config.version)
+    version = verify_signed(config.model_dir, config.version, config.verify_keys)
     records = from_environment({**environment, "PUZZLENET_VERSION": version.digest})
     if records and records.token_file:
         try:

@@ -45,7 +45,7 @@ def sign(folder: Path, key: Path) -> None:
     verify(folder)
     _readable(key, "--sign-key")
     try:
-        signer = signing.Config().use_elliptic_key_signer(private_key=key)
+        signer = signing.Config().use_elliptic_key_signer(private_key=key)  # type: ignore[no-untyped-call]
         signer.set_hashing_config(_hashing(folder)).sign(folder, folder / SIGNATURE)
     except (ValueError, TypeError) as exc:
         raise PuzzleNetError(f"--sign-key {key} is not an elliptic-curve private key in PEM: {exc}") from exc
@@ -90,7 +90,7 @@ def _refusal(folder: Path, key: Path) -> str | None:
         for name in _signed_files(folder):
             shutil.copyfile(folder / name, clean / name)
         try:
-            verifier = verifying.Config().use_elliptic_key_verifier(public_key=key)
+            verifier = verifying.Config().use_elliptic_key_verifier(public_key=key)  # type: ignore[no-untyped-call]
             verifier.set_hashing_config(_hashing(clean)).verify(clean, folder / SIGNATURE)
         except Exception as exc:  # the package raises what its parsers raise; every one of them means: not verified
             return str(exc).splitlines()[0][:200] if str(exc) else type(exc).__name__
@@ -106,7 +106,8 @@ def _signed_files(folder: Path) -> list[str]:
 def _hashing(folder: Path) -> Any:
     from model_signing import hashing
 
-    return hashing.Config().set_ignored_paths(paths=[folder / SIGNATURE], ignore_git_paths=False)
+    config = hashing.Config()  # type: ignore[no-untyped-call]
+    return config.set_ignored_paths(paths=[folder / SIGNATURE], ignore_git_paths=False)
 
 
 def _readable(path: Path, option: str) -> None:

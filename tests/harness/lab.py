@@ -27,7 +27,8 @@ from tests.harness.settings import REPOSITORY, Settings, from_environment
 
 # Files of the model package that neither data nor weights depend on; a change there needs no new training.
 _SERVING_ONLY = {"serve.py", "supervisor.py", "handler.py", "registry.py", "protocol.py", "package.py", "manifest.py"}
-_SERVING_FOLDERS = {"cli", "records"}
+_SERVING_ONLY |= {"signing.py", "gate.py", "judging.py"}
+_SERVING_FOLDERS = {"cli", "records", "store", "quality", "retrain"}
 
 
 @dataclass(frozen=True, slots=True)

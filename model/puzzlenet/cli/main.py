@@ -10,7 +10,11 @@ import typer
 
 from puzzlenet.cli import console
 from puzzlenet.cli.data import app as dataset_app
+from puzzlenet.cli.golden import app as golden_app
+from puzzlenet.cli.golden import gate
+from puzzlenet.cli.keys import app as keys_app
 from puzzlenet.cli.registry import app as registry_app
+from puzzlenet.cli.retrain import retrain
 from puzzlenet.errors import AwayError, PuzzleNetError
 
 app = typer.Typer(
@@ -25,6 +29,10 @@ app = typer.Typer(
 )
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(registry_app, name="registry")
+app.add_typer(golden_app, name="golden")
+app.add_typer(keys_app, name="keys")
+app.command()(retrain)
+app.command()(gate)
 
 
 def main() -> None:
@@ -189,6 +197,7 @@ def package(
     evaluation: Annotated[
         list[Path] | None, typer.Option(help="Report of `evaluate --out`, for the model card.")
     ] = None,
+    sign_key: Annotated[Path | None, typer.Option(help="Private key of `keys new`; adds model.sig.")] = None,
 ) -> None:
     """Package a run as a version: weights, card, provenance, TorchServe archive. Prints its digest.
 
@@ -197,7 +206,8 @@ def package(
     from puzzlenet.package import package as make
 
     formats = tuple(part.strip() for part in accept.split(",")) if accept is not None else None
-    version = make(run, out, accept=formats, views=views, parent=parent, evaluations=tuple(evaluation or ()))
+    reports = tuple(evaluation or ())
+    version = make(run, out, accept=formats, views=views, parent=parent, evaluations=reports, sign_key=sign_key)
     console.say(version.digest)
 
 
@@ -219,6 +229,13 @@ def serve(
     heap: Annotated[int, typer.Option(help="Java heap in MiB.")] = 192,
     threads: Annotated[int, typer.Option(help="CPU threads of the network.", min=1, max=64)] = 1,
     drain: Annotated[float, typer.Option(help="Seconds to go on answering after SIGTERM.", min=0.0, max=300.0)] = 3.0,
+    verify_key: Annotated[
+        list[Path] | None,
+        typer.Option(
+            envvar="PUZZLENET_VERIFY_KEY",
+            help="Public key; an unsigned or altered version is refused. Several: rotation.",
+        ),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Verify and write the configuration, but do not start.")
     ] = False,
@@ -245,6 +262,7 @@ def serve(
         heap_mib=heap,
         threads=threads,
         drain=drain,
+        verify_keys=tuple(verify_key or ()),
     )
     verified, launch = prepare(config, dict(os.environ))
     print(f"puzzlenet: {verified.digest} verified in {model_dir}", flush=True)

@@ -1,25 +1,31 @@
-"""``puzzlenet registry``: publish versions to MinIO or another S3, and fetch them."""
+"""``puzzlenet registry``: versions in MinIO or another S3, what was decided about them, and where they come from."""
 
 import json
 import os
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from puzzlenet.cli import console
+from puzzlenet.errors import PuzzleNetError
 
 if TYPE_CHECKING:
     from puzzlenet.registry import Registry
 
 app = typer.Typer(
-    help="Publish, list and fetch versions. Credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+    help="Publish, list and fetch versions; decisions and lineage. "
+    "Credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
     no_args_is_help=True,
 )
 
 Endpoint = Annotated[str, typer.Option(envvar="PUZZLE_S3_ENDPOINT", help="host:port of the S3 service.")]
 Bucket = Annotated[str, typer.Option(envvar="PUZZLE_S3_BUCKET", help="Bucket.")]
 Insecure = Annotated[bool, typer.Option("--insecure", envvar="PUZZLE_S3_INSECURE", help="http instead of https.")]
+Line = Annotated[str, typer.Option(help="Production line.")]
 Digest = Annotated[str, typer.Argument(help="Version: sha256:<64 hex>.")]
 
 
@@ -31,7 +37,7 @@ def push(
     insecure: Insecure = False,
 ) -> None:
     """Verify and upload a version; the manifest last, so that a cut-off upload is not visible. Prints the digest."""
-    pushed = _connect(endpoint, bucket, insecure).push(folder)
+    pushed = connect(endpoint, bucket, insecure).push(folder)
     console.err.print(f"{pushed.uploaded} files uploaded, {pushed.present} already there")
     console.say(pushed.digest)
 
@@ -39,7 +45,7 @@ def push(
 @app.command("list")
 def list_(endpoint: Endpoint, bucket: Bucket = "puzzlenet", insecure: Insecure = False) -> None:
     """Every visible version with its accuracy on the held-out share and the data it was trained on."""
-    registry = _connect(endpoint, bucket, insecure)
+    registry = connect(endpoint, bucket, insecure)
     for digest in registry.versions():
         card = registry.document(digest, "card.json")
         accuracy = (card.get("validation") or {}).get("accuracy")
@@ -51,7 +57,7 @@ def list_(endpoint: Endpoint, bucket: Bucket = "puzzlenet", insecure: Insecure =
 @app.command()
 def show(digest: Digest, endpoint: Endpoint, bucket: Bucket = "puzzlenet", insecure: Insecure = False) -> None:
     """A version's manifest, model card and provenance as JSON, checked against its digest."""
-    registry = _connect(endpoint, bucket, insecure)
+    registry = connect(endpoint, bucket, insecure)
     documents = {name: registry.document(digest, f"{name}.json") for name in ("card", "provenance")}
     manifest = registry.manifest(digest).model_dump(by_alias=True)
     typer.echo(json.dumps({"version": digest, "manifest": manifest, **documents}, indent=2, sort_keys=True))
@@ -66,11 +72,145 @@ def pull(
     insecure: Insecure = False,
 ) -> None:
     """Fetch a version; the folder appears only when every file hashes to the manifest."""
-    version = _connect(endpoint, bucket, insecure).pull(digest, out)
+    version = connect(endpoint, bucket, insecure).pull(digest, out)
     console.say(f"{out}: {version.digest}")
 
 
-def _connect(endpoint: str, bucket: str, insecure: bool) -> "Registry":
+@app.command()
+def verify(
+    digest: Digest,
+    verify_key: Annotated[list[Path], typer.Option(help="Public key; several while keys are rotated.")],
+    endpoint: Endpoint,
+    bucket: Bucket = "puzzlenet",
+    insecure: Insecure = False,
+) -> None:
+    """Fetch a version and check every hash and its signature (exit code 2 when one does not hold)."""
+    from puzzlenet.signing import check
+
+    with TemporaryDirectory() as scratch:
+        version = connect(endpoint, bucket, insecure).pull(digest, Path(scratch) / "version")
+        key = check(version, verify_key)
+    console.say(f"{digest}: every file is as packaged, signed with {key.name}")
+
+
+@app.command()
+def log(line: Line, endpoint: Endpoint, bucket: Bucket = "puzzlenet", insecure: Insecure = False) -> None:
+    """What was decided about versions for a line, oldest first."""
+    from puzzlenet.store.decisions import Decisions
+
+    for record in Decisions(connect(endpoint, bucket, insecure).bucket).log(line):
+        run = f" (run {record.run})" if record.run else ""
+        console.say(f"{record.at}  {record.kind:<10} {record.version or 'no version'}{run}: {record.reason}")
+
+
+@app.command()
+def accept(
+    digest: Digest,
+    line: Line,
+    reason: Annotated[str, typer.Option(help="Why, for the record.")],
+    endpoint: Endpoint,
+    bucket: Bucket = "puzzlenet",
+    insecure: Insecure = False,
+) -> None:
+    """Accept a version for a line by hand: what `spec.model.version: auto` resolves to from now on."""
+    from puzzlenet.store.decisions import Decision, Decisions
+
+    registry = connect(endpoint, bucket, insecure)
+    registry.manifest(digest)
+    decisions = Decisions(registry.bucket)
+    before = decisions.accepted(line)
+    record = decisions.append(
+        Decision(
+            at=datetime.now(UTC).isoformat(),
+            line=line,
+            kind="Accepted",
+            version=digest,
+            parent=before.version if before else None,
+            reason=reason,
+        )
+    )
+    console.say(f"{record.at}: {digest} is accepted for {line}")
+
+
+@app.command()
+def lineage(
+    endpoint: Endpoint,
+    digest: Annotated[str | None, typer.Argument(help="Version: sha256:<64 hex>.")] = None,
+    prediction: Annotated[str | None, typer.Option(help="Id of a prediction, instead of a version.")] = None,
+    monitor: Annotated[str | None, typer.Option(envvar="PUZZLE_MONITOR_URL", help="URL of the monitor.")] = None,
+    monitor_token_file: Annotated[Path | None, typer.Option(help="Bearer token of the role read.")] = None,
+    bucket: Bucket = "puzzlenet",
+    insecure: Insecure = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Which commit, image, data and parents made a version, or the version behind a prediction."""
+    from puzzlenet.store.lineage import History
+
+    if (digest is None) == (prediction is None):
+        raise PuzzleNetError("name either a version or --prediction, not both and not neither")
+    if digest is None:
+        digest = _version_of(str(prediction), monitor, monitor_token_file)
+    chain = History(connect(endpoint, bucket, insecure)).chain(digest)
+    if as_json:
+        typer.echo(json.dumps([asdict(origin) for origin in chain], indent=2, sort_keys=True))
+        return
+    if prediction is not None:
+        console.say(f"prediction {prediction}")
+    for depth, origin in enumerate(chain):
+        console.say(f"{'  ' * depth}{'made by ' if depth == 0 and prediction else ''}{origin.version}")
+        console.say(f"{'  ' * depth}  {origin.sentence()}")
+    if chain[-1].parent is not None:
+        console.say(f"{'  ' * len(chain)}{chain[-1].parent} is not in the registry any more")
+
+
+@app.command()
+def influenced(
+    dataset: Annotated[str, typer.Option(help="Data set of the registry: sha256:…")],
+    endpoint: Endpoint,
+    bucket: Bucket = "puzzlenet",
+    insecure: Insecure = False,
+) -> None:
+    """Versions that were trained on a data set, or on one that contains it."""
+    from puzzlenet.store.lineage import History
+
+    for origin, how in History(connect(endpoint, bucket, insecure)).influenced(dataset):
+        console.say(f"{origin.version}  {how}")
+
+
+@app.command()
+def gc(
+    endpoint: Endpoint,
+    keep: Annotated[int, typer.Option(help="Refused versions to keep, the newest.", min=0)],
+    champion: Annotated[list[str] | None, typer.Option(help="Version to keep whatever the records say.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run/--delete", help="Only say what would go (default).")] = True,
+    bucket: Bucket = "puzzlenet",
+    insecure: Insecure = False,
+) -> None:
+    """Remove refused versions that nothing is built on. Champions past and present and their lineage stay."""
+    from puzzlenet.store.lineage import History
+
+    registry = connect(endpoint, bucket, insecure)
+    plan = History(registry).plan(keep, champion or ())
+    for version, reason in plan.keep.items():
+        console.say(f"keep    {version}  {reason}")
+    for version in plan.remove:
+        if not dry_run:
+            registry.remove(version)
+        console.say(f"{'remove' if dry_run else 'removed'}  {version}")
+    if dry_run and plan.remove:
+        console.say("nothing was removed: give --delete")
+
+
+def _version_of(prediction: str, monitor: str | None, token_file: Path | None) -> str:
+    from puzzlenet.retrain.monitor import Monitor
+
+    if not monitor:
+        raise PuzzleNetError("--monitor (or PUZZLE_MONITOR_URL) is missing: it knows which version made a prediction")
+    return Monitor(monitor, token_file).version_of(prediction)
+
+
+def connect(endpoint: str, bucket: str, insecure: bool) -> "Registry":
+    """The registry that the options of a command name."""
     from puzzlenet.registry import Location, Registry
 
     location = Location(endpoint=endpoint, bucket=bucket, secure=not insecure)

@@ -124,7 +124,7 @@ def _balance(new: Sequence[Facts], limits: Limits) -> Finding:
     return Finding(
         check="class balance",
         status="fail" if failed else "warn" if few else "pass",
-        sentence=f"{told}; the largest is {top:.0%} of all (allowed {limits.largest_class:.0%}), two labels at least{note}",
+        sentence=f"{told}; the largest is {top:.0%} of all, allowed {limits.largest_class:.0%}, of two or more{note}",
         value=round(top, 4),
         limit=limits.largest_class,
     )

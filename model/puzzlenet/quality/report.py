@@ -4,10 +4,13 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 
+from puzzlenet.errors import PuzzleNetError
+from puzzlenet.files import pretty_json, write_atomically
 from puzzlenet.quality.checks import Finding, Limits, Offender, check_all
-from puzzlenet.quality.measure import Facts, measure, thumbnail
+from puzzlenet.quality.measure import Facts, thumbnail
 from puzzlenet.quality.noise import Opinion
 
 _SHOWN = 12
@@ -58,6 +61,15 @@ class Quality:
             ],
         }
 
+    def write(self, folder: Path) -> None:
+        """Write quality.json and quality.html into a folder. Raises PuzzleNetError when it cannot be made."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise PuzzleNetError(f"--out {folder} cannot be made: {exc.strerror}") from exc
+        write_atomically(folder / "quality.json", pretty_json(self.to_dict()))
+        write_atomically(folder / "quality.html", self.to_html().encode())
+
     def to_html(self) -> str:
         """``quality.html``: one file, no script, nothing fetched."""
         verdict = "passed" if self.passed else "refused"
@@ -74,9 +86,6 @@ def judge(
 ) -> Quality:
     """Run every check."""
     return Quality(title=title, images=len(new), findings=tuple(check_all(new, reference, limits, noise)))
-
-
-__all__ = ["Quality", "judge", "measure"]
 
 
 def _section(finding: Finding) -> str:
@@ -106,8 +115,10 @@ _PAGE = """<!doctype html>
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #222 }}
 h2 {{ font-size: 1.05rem; margin: 1.6rem 0 .2rem }} p {{ margin: .2rem 0 .6rem }}
-h2 span {{ display: inline-block; min-width: 4.5rem; text-align: center; border-radius: 3px; color: #fff; font-size: .8rem }}
-.pass {{ background: #2e7d32 }} .warn {{ background: #b26a00 }} .fail {{ background: #c62828 }} .unknown {{ background: #666 }}
+h2 span {{ display: inline-block; min-width: 4.5rem; text-align: center; border-radius: 3px; color: #fff }}
+h2 span {{ font-size: .8rem }}
+.pass {{ background: #2e7d32 }} .warn {{ background: #b26a00 }}
+.fail {{ background: #c62828 }} .unknown {{ background: #666 }}
 figure {{ display: inline-block; width: 100px; margin: 0 .5rem .5rem 0; vertical-align: top; font-size: .75rem }}
 .none {{ display: block; height: 60px; background: #eee; text-align: center; line-height: 60px }}
 </style></head><body>

@@ -30,6 +30,12 @@ class ObservedPredictor(Predictor):
         self._parts.clear()
         return super().predict(pictures, names)
 
+    def look(self, pixels_NHWC: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Embeddings (n, E) and calibrated probabilities (n, k) of decoded pictures."""
+        self._parts.clear()
+        probabilities = self.probabilities(pixels_NHWC)
+        return self.embeddings, probabilities
+
     @property
     def pixels(self) -> NDArray[np.uint8]:
         """The decoded pictures, as the network was given them."""

@@ -1,1 +1,1 @@
-"""What lies in the bucket beside the versions: data sets, golden sets, decisions, runs; and what is read from it all."""
+"""What lies in the bucket beside the versions: data sets, golden sets, decisions; and what is read from it all."""

@@ -102,7 +102,7 @@ class History:
         return origin_of(version, self._registry.document(version, "provenance.json"))
 
     def chain(self, version: str) -> list[Origin]:
-        """A version, its parent, and so on to the root; a parent that is gone ends it. Raises for an unknown version."""
+        """A version, its parent, and so on to the root; a parent that is gone ends it."""
         found = [self.origin(version)]
         known = set(self._registry.versions())
         while (parent := found[-1].parent) is not None and parent in known and parent not in {o.version for o in found}:

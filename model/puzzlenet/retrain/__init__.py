@@ -1,0 +1,1 @@
+"""One retraining run: data, its checks, training, the gate, the decision. Everything that it decides is on record."""

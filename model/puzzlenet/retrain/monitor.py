@@ -1,0 +1,139 @@
+"""The monitor as the trainer sees it: labelled predictions and their pictures, read only."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote, urlencode
+
+import urllib3
+
+from puzzlenet.errors import MonitorError
+from puzzlenet.images import MAX_BYTES
+
+T = TypeVar("T")
+_THREADS = 4
+_PAUSE = 2.0
+_AGAIN = (429, 500, 502, 503, 504)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Labelled:
+    """A prediction whose truth somebody said, and whose picture was kept."""
+
+    id: str
+    line: str
+    truth: str
+    at: datetime
+    received: datetime
+
+    @property
+    def late_s(self) -> float:
+        """How long after it was taken the picture's record arrived."""
+        return (self.received - self.at).total_seconds()
+
+
+class Monitor:
+    """Raises MonitorError with the reason; ``patience`` is how many seconds a monitor that is away is waited for."""
+
+    def __init__(self, url: str, token_file: Path | None, patience: float = 0.0) -> None:
+        self._url = url.rstrip("/")
+        self._token_file = token_file
+        self._patience = patience
+        self._pool = urllib3.PoolManager(
+            timeout=urllib3.Timeout(connect=5.0, read=60.0), maxsize=_THREADS, retries=False
+        )
+
+    def labelled(self, namespace: str, model: str) -> list[Labelled]:
+        """Labelled predictions with a picture, oldest first."""
+        query = urlencode({"namespace": namespace, "model": model, "has_image": "true"})
+        data = self._get(f"/v1/export?{query}")
+        rows = []
+        for number, line in enumerate(data.splitlines(), start=1):
+            try:
+                row = json.loads(line)
+                if row["has_image"] and row["truth"] is not None:
+                    rows.append(_labelled(row))
+            except (ValueError, KeyError, TypeError) as exc:
+                raise MonitorError(f"line {number} of {self._url}/v1/export makes no sense ({exc!r})") from exc
+        return rows
+
+    def version_of(self, prediction: str) -> str:
+        """The version that made a prediction."""
+        row = json.loads(self._get(f"/v1/predictions/{quote(prediction, safe='')}"))
+        return str(row["version"])
+
+    def pictures(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """The pictures of predictions; one that was pruned meanwhile is left out."""
+        with ThreadPoolExecutor(_THREADS) as pool:
+            found = dict(zip(ids, pool.map(self._picture, ids), strict=True))
+        return {name: data for name, data in found.items() if data is not None}
+
+    def _picture(self, prediction: str) -> bytes | None:
+        try:
+            return self._get(f"/v1/predictions/{quote(prediction, safe='')}/image", MAX_BYTES)
+        except MonitorError as exc:
+            if "404" in str(exc):
+                return None
+            raise
+
+    def _get(self, path: str, limit: int | None = None) -> bytes:
+        return self._patiently(lambda: self._once(path, limit))
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        until = time.monotonic() + self._patience
+        while True:
+            try:
+                return act()
+            except MonitorError as exc:
+                if not exc.retry or time.monotonic() + _PAUSE > until:
+                    raise
+                time.sleep(_PAUSE)
+
+    def _once(self, path: str, limit: int | None) -> bytes:
+        headers = {"Authorization": f"Bearer {self._token()}"} if self._token_file else {}
+        try:
+            response = self._pool.request("GET", self._url + path, headers=headers, preload_content=False)
+            try:
+                data: bytes = response.read() if limit is None else response.read(limit + 1)
+            finally:
+                response.release_conn()
+        except (urllib3.exceptions.HTTPError, OSError) as exc:
+            raise MonitorError(
+                f"the monitor at {self._url} cannot be reached ({type(exc).__name__}): check --monitor", retry=True
+            ) from exc
+        if response.status == 200:
+            return data
+        raise MonitorError(
+            f"{self._url}{path.partition('?')[0]} answered {response.status}: {_detail(data)}",
+            retry=response.status in _AGAIN,
+        )
+
+    def _token(self) -> str:
+        assert self._token_file is not None  # noqa: S101 - the caller asked
+        try:
+            return self._token_file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise MonitorError(f"--monitor-token-file {self._token_file} cannot be read") from exc
+
+
+def _labelled(row: dict[str, object]) -> Labelled:
+    return Labelled(
+        id=str(row["id"]),
+        line=str(row["line"]),
+        truth=str(row["truth"]),
+        at=datetime.fromisoformat(str(row["at"])),
+        received=datetime.fromisoformat(str(row["received"])),
+    )
+
+
+def _detail(data: bytes) -> str:
+    """The sentence of a problem document, or the beginning of whatever came."""
+    try:
+        return str(json.loads(data)["detail"])[:300]
+    except (ValueError, KeyError, TypeError):
+        return data[:100].decode(errors="replace") or "no reason given"
