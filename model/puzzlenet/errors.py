@@ -22,6 +22,8 @@ class PuzzleNetError(Exception):
 class AwayError(PuzzleNetError):
     """What is needed cannot be reached at present. Trying again later is the fix."""
 
+    retry = True
+
 
 class WorkerLostError(AwayError):
     """Another worker of a distributed run has died or never came."""

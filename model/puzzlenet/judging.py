@@ -63,7 +63,7 @@ def costs(
     for turn in range(_TIMED + _WARM):
         for (predictor, _), times in zip(pair, taken, strict=True):
             started = clock()
-            predictor.probabilities(read_image(picture, predictor.config.image_size)[None])
+            predictor.probabilities(np.stack([read_image(picture, predictor.config.image_size)]))
             if turn >= _WARM:
                 times.append(clock() - started)
     old, new = (

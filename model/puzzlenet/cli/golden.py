@@ -4,7 +4,7 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,10 @@ from puzzlenet.cli import console
 from puzzlenet.cli.registry import Bucket, Endpoint, Insecure, connect
 from puzzlenet.cli.retrain import Alpha, Floor, Latency, Margin
 from puzzlenet.errors import BadDataError
+
+if TYPE_CHECKING:
+    from puzzlenet.registry import Registry
+    from puzzlenet.store.datasets import DatasetManifest
 
 app = typer.Typer(help="Golden sets: pictures of a line that every challenger is judged on.", no_args_is_help=True)
 Line = Annotated[str, typer.Option(help="Production line.")]
@@ -35,9 +39,7 @@ def freeze(
 
     registry = connect(endpoint, bucket, insecure)
     manifest = Datasets(registry.bucket).manifest(dataset)
-    if not manifest.of("test") and version is None:
-        raise BadDataError(f"data set {manifest.digest} has no test side: name the version trained on it (--version)")
-    provenance = registry.document(version, "provenance.json") if version else {}
+    provenance = registry.document(version, "provenance.json") if version else _trained_on(registry, manifest)
     entries = default_golden(manifest, provenance, line)
     golden = GoldenSets(registry.bucket).freeze(line, entries, manifest.digest, datetime.now(UTC))
     console.say(f"{golden.name}: {len(golden.entries)} pictures of {manifest.digest}")
@@ -50,6 +52,28 @@ def list_(line: Line, endpoint: Endpoint, bucket: Bucket = "puzzlenet", insecure
 
     for golden in GoldenSets(connect(endpoint, bucket, insecure).bucket).all(line):
         console.say(f"{golden.name}  {len(golden.entries)} pictures  {golden.at}  {golden.dataset}")
+
+
+def _trained_on(registry: "Registry", manifest: "DatasetManifest") -> dict[str, Any]:
+    """The provenance whose held-out share is meant. Before any training it is the one that training will hold out."""
+    from puzzlenet.options import TrainConfig
+    from puzzlenet.store.lineage import DIRECTLY, History
+
+    if manifest.of("test") or manifest.folder is None:
+        return {}
+    made = [origin.version for origin, how in History(registry).influenced(manifest.digest) if how == DIRECTLY]
+    known = {version: registry.document(version, "provenance.json") for version in made}
+    drawn = {(one["parameters"]["seed"], one["parameters"]["validation"]) for one in known.values()}
+    if len(drawn) > 1:
+        raise BadDataError(f"{len(made)} versions held out different parts of it: name one with --version")
+    if known:
+        return next(iter(known.values()))
+    usual = TrainConfig()
+    console.err.print(
+        f"no version was trained on it: train with --seed {usual.seed}, or these pictures are not held out"
+    )
+    parameters = {"seed": usual.seed, "validation": usual.validation}
+    return {"dataset": {"digest": manifest.folder}, "parameters": parameters}
 
 
 def gate(

@@ -19,6 +19,7 @@ MAX_JSON = 64 * 1024 * 1024
 MAX_FILE = 8 * 1024**3
 _GONE = ("NoSuchKey", "NoSuchObject")
 _PAUSE = 2.0
+POOL = 8  # connections; as many threads fetch pictures
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +63,7 @@ class Bucket:
             raise RegistryError("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment")
         pool = urllib3.PoolManager(
             timeout=urllib3.Timeout(connect=5.0, read=60.0),
+            maxsize=POOL,
             retries=urllib3.Retry(total=2, backoff_factor=0.3, status_forcelist=(500, 502, 503, 504)),
         )
         try:

@@ -21,11 +21,10 @@ from puzzlenet.errors import BadDataError, RegistryError
 from puzzlenet.files import canonical_json, new_folder, sha256_of
 from puzzlenet.images import MAX_BYTES, sniff
 from puzzlenet.splits import together
-from puzzlenet.store.bucket import MAX_JSON, Bucket
+from puzzlenet.store.bucket import MAX_JSON, POOL, Bucket
 
 PREFIX = "datasets/"
 Side = Literal["train", "test"]
-_THREADS = 8
 _MINUTE = len("2025-11-24T21:51")
 
 Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -160,7 +159,7 @@ class Datasets:
                 raise BadDataError(f"picture {image} changed while it was uploaded: push again")
             self._bucket.put(image_key(image), data, f"image/{sniff(data)}")
 
-        with ThreadPoolExecutor(_THREADS) as pool:
+        with ThreadPoolExecutor(POOL) as pool:
             for done, _ in enumerate(pool.map(upload, missing), start=1):
                 if progress is not None:
                     progress(done, len(missing))
@@ -206,7 +205,7 @@ class Datasets:
         """Several pictures by hash."""
         names = sorted(set(wanted))
         found = {}
-        with ThreadPoolExecutor(_THREADS) as pool:
+        with ThreadPoolExecutor(POOL) as pool:
             for done, (name, data) in enumerate(zip(names, pool.map(self.image, names), strict=True), start=1):
                 found[name] = data
                 if progress is not None:

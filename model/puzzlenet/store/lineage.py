@@ -13,6 +13,9 @@ from puzzlenet.store.datasets import Datasets
 from puzzlenet.store.decisions import Decision, Decisions
 
 
+DIRECTLY = "trained on it"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
     """What made one version. None: its provenance does not say."""
@@ -118,7 +121,7 @@ class History:
             if origin.dataset is None:
                 continue
             if origin.dataset in spellings:
-                found.append((origin, "trained on it"))
+                found.append((origin, DIRECTLY))
             elif spellings & self._contained(origin.dataset):
                 found.append((origin, f"trained on {origin.dataset}, which contains it"))
         return found
