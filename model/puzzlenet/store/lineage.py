@@ -12,7 +12,6 @@ from puzzlenet.registry import Registry
 from puzzlenet.store.datasets import Datasets
 from puzzlenet.store.decisions import Decision, Decisions
 
-
 DIRECTLY = "trained on it"
 
 
