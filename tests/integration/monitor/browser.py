@@ -40,6 +40,7 @@ class Visit:
         self.context = browser.new_context(viewport=size, has_touch=tablet)
         self.page: Page = self.context.new_page()
         self.page.set_default_timeout(15_000)
+        self._expected: tuple[str, ...] = ()
         self.complaints: list[str] = []
         """Faults of scripts, violations of the policy, and refused requests that nobody expected."""
         self.page.on("console", self._console)
@@ -50,8 +51,12 @@ class Visit:
             self.complaints.append(message.text)
 
     def forgive(self, *parts: str) -> None:
-        """Forget complaints that have one of these parts: the test made them happen."""
-        self.complaints = [text for text in self.complaints if not any(part in text for part in parts)]
+        """Expect complaints that have one of these parts, before or after: the test makes them happen."""
+        self._expected += parts
+
+    def unexpected(self) -> list[str]:
+        """Complaints that the test did not make happen."""
+        return [text for text in self.complaints if not any(part in text for part in self._expected)]
 
     def open(self, path: str) -> Page:
         """Go to a page."""

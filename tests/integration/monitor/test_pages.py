@@ -47,7 +47,7 @@ def visit(browser: Browser, monitor: Server) -> Iterator[Callable[..., Visit]]:
     yield come
     for one in visits:
         one.context.close()
-    assert [text for one in visits for text in one.complaints] == []
+    assert [text for one in visits for text in one.unexpected()] == []
 
 
 @pytest.fixture
