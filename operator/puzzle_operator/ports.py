@@ -150,6 +150,9 @@ class Registry(Protocol):
         An answer, and an outage too, serves for a while unless a fresh one is asked for.
         """
 
+    async def progress(self, model: PuzzleModel, run: str) -> str:
+        """How far a run is, in words; empty when nobody can say."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ports:

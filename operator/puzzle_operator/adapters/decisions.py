@@ -45,14 +45,22 @@ class DecisionLog:
         if known not in self._read:
             while len(self._read) >= _KEPT:
                 self._read.pop(next(iter(self._read)))
-            answer = client.get_object(bucket, key)
-            try:
-                text = answer.read(_LARGEST)
-            finally:
-                answer.close()
-                answer.release_conn()
-            self._read[known] = read_record(key, text)
+            self._read[known] = read_record(key, read_small(client, bucket, key))
         return self._read[known]
+
+
+def read_small(client: Minio, bucket: str, key: str) -> bytes:
+    """The beginning of an object.
+
+    Raises:
+        S3Error, HTTPError, OSError: if the store does not answer, refuses, or has no such object.
+    """
+    answer = client.get_object(bucket, key)
+    try:
+        return bytes(answer.read(_LARGEST))
+    finally:
+        answer.close()
+        answer.release_conn()
 
 
 def read_record(key: str, text: bytes) -> DecisionRecord | None:

@@ -18,9 +18,10 @@ from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.core.facts import VersionCheck, VersionState
 from puzzle_operator.core.names import short, version_prefix
 from puzzle_operator.core.retraining.facts import Decisions
+from puzzle_operator.core.retraining.results import progress_words
 from puzzle_operator.ports import Cluster, Credentials, Rejected
 
-from .decisions import DecisionLog
+from .decisions import DecisionLog, read_small
 
 _MISSING = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchObject", "ResourceNotFound"})
 _REFUSED = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed"})
@@ -80,6 +81,13 @@ class S3Registry:
         self._decided[key] = (self._monotonic(), answer)
         return answer
 
+    async def progress(self, model: PuzzleModel, run: str) -> str:
+        storage = model.spec.storage
+        credentials = await self._credentials(model, "")
+        if isinstance(credentials, VersionCheck):
+            return ""
+        return await self._in_thread(self._read_progress, (storage.endpoint, storage.bucket, run), credentials)
+
     async def _credentials(self, model: PuzzleModel, version: str) -> Credentials | VersionCheck:
         secret = model.spec.storage.secret_ref.name
         try:
@@ -123,6 +131,14 @@ class S3Registry:
             return _refusal("", where, exc)
         except (MinioException, urllib3.exceptions.HTTPError, OSError, ValueError) as exc:
             return _silence("", where, exc)
+
+    def _read_progress(self, place: _Place, credentials: Credentials) -> str:
+        endpoint, bucket, run = place
+        try:
+            with self._client(endpoint, credentials) as client:
+                return progress_words(read_small(client, bucket, f"runs/{run}/progress.json"))
+        except (MinioException, urllib3.exceptions.HTTPError, OSError, ValueError):
+            return ""  # it has not said anything yet, or the store is away: the run goes on all the same
 
     @contextmanager
     def _client(self, endpoint: str, credentials: Credentials) -> Iterator[Minio]:

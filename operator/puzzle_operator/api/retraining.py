@@ -320,7 +320,7 @@ class RetrainingStatus(Wire):
     version: str | None = None
     """The version that the run made."""
     message: str | None = None
-    """The outcome in a sentence with its numbers; during a run, what it waits for."""
+    """The outcome in a sentence with its numbers; during a run, what it waits for or how far it is."""
     asks: Ask | None = None
     """What asks for a run now."""
     blocked: str | None = None

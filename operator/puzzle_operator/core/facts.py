@@ -179,5 +179,7 @@ class Facts:
     """The registry's record of the line, or why it cannot be read; None: nobody asked."""
     jobs: tuple[TrainingRun, ...] | Missing | None = None
     """The model's training Jobs; None: nobody asked."""
+    progress: str = ""
+    """How far the run is that is going on, in its trainer's words."""
     can_train: bool = False
     """Whether the operator has an image for trainers."""

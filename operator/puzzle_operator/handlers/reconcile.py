@@ -102,7 +102,7 @@ class Reconciler:
             self.ports.cluster.service(model), self.runs.observe(model), self.listening.observe(model)
         )
         target = resolve(model, model.status, decisions if isinstance(decisions, Decisions) else None)
-        check = await self._check(model, target)
+        check, progress = await asyncio.gather(self._check(model, target), self.runs.progress(model, jobs))
         if self.ports.monitor is not None:
             self.telemetry.heard(heard.state)
         readings: dict[str, Reading | Missing] = {}
@@ -123,6 +123,7 @@ class Reconciler:
             run_images=heard.run_images,
             decisions=decisions,
             jobs=jobs,
+            progress=progress,
             can_train=bool(self.settings.trainer_image),
         )
 

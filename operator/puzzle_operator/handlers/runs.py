@@ -38,6 +38,18 @@ class Runs:
             return jobs, None
         return jobs, await self.ports.registry.decisions(model, fresh=ended is not None)
 
+    async def progress(self, model: PuzzleModel, jobs: Jobs) -> str:
+        """How far the run is that is going on. Not asked in a rollout, whose passes no store that is away may slow down."""
+        stored = model.status.retraining
+        if stored is None or not stored.is_running or stored.run is None or not isinstance(jobs, tuple):
+            return ""
+        if model.status.active is not None:
+            return ""
+        pods = [pod for job in jobs if job.run == stored.run and job.state is JobState.ACTIVE for pod in job.pods]
+        if not any(pod.phase == "Running" for pod in pods):
+            return ""
+        return await self.ports.registry.progress(model, stored.run)
+
     async def _jobs(self, model: PuzzleModel) -> Jobs:
         stored = model.status.retraining
         if not model.spec.retraining.enabled and (stored is None or not stored.is_running):

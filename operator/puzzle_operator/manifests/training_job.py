@@ -146,6 +146,8 @@ def _container(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, stor
             _from_secret("AWS_SECRET_ACCESS_KEY", secret),
             {"name": "AWS_REGION", "value": store.region},
             {"name": "HOME", "value": "/work"},
+            # Pictures and checkpoints are unpacked where there is room.
+            {"name": "TMPDIR", "value": "/work"},
         ],
         "resources": _resources(model.spec.retraining, run),
         "securityContext": {

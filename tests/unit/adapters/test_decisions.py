@@ -153,6 +153,14 @@ def test_only_the_last_ones_are_looked_at(endpoint: str) -> None:
     assert len(Store.asked) == MOST + 1
 
 
+def test_how_far_a_run_is_is_told_in_words(endpoint: str) -> None:
+    told = {"at": "2026-11-23T14:00:00Z", "stage": "train", "epoch": 3, "of": 10, "loss": 0.12345, "eta_s": 7}
+    Store.objects["runs/r1/progress.json"] = json.dumps(told).encode()
+    ask = Asking(endpoint)
+    assert asyncio.run(ask.registry.progress(ask.model.build(), "r1")) == "train: epoch 3, of 10, loss 0.1235"
+    assert asyncio.run(ask.registry.progress(ask.model.build(), "r2")) == ""
+
+
 @pytest.mark.parametrize("text", [b"", b"no json", b"[]", b'{"kind": 3}'])
 def test_a_record_without_sense_is_passed_over(text: bytes) -> None:
     assert read_record("k", text) is None

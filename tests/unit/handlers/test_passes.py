@@ -111,6 +111,10 @@ class Fake:
         self.calls.append("decisions, fresh" if fresh else "decisions")
         return self.decided
 
+    async def progress(self, model: PuzzleModel, run: str) -> str:
+        self.calls.append(f"progress of {run}")
+        return "train: epoch 3, of 10"
+
     async def training_jobs(self, model: PuzzleModel) -> tuple[TrainingRun, ...]:
         self.calls.append("jobs")
         if self.no_jobs is not None:

@@ -108,6 +108,21 @@ def test_the_registry_is_asked_for_what_a_pod_could_not_say() -> None:
     assert of(fake)["outcome"] == "GateRefused"
 
 
+def test_how_far_a_run_is_stands_in_the_status_while_its_pod_runs() -> None:
+    fake = asked()
+    run(fake)
+    run(fake)
+    fake.jobs = (job(fake),)
+    run(fake)
+    assert of(fake)["message"] == "train: epoch 3, of 10"
+    waiting = replace(fake.jobs[0].pods[0], phase="Pending", pending="no node", unschedulable=True)
+    fake.jobs = (replace(fake.jobs[0], pods=(waiting,)),)
+    fake.calls.clear()
+    run(fake)
+    assert not any(call.startswith("progress") for call in fake.calls)
+    assert of(fake)["message"] == "no node"
+
+
 def test_a_pod_that_said_it_all_needs_no_registry() -> None:
     fake = asked()
     run(fake)

@@ -71,6 +71,22 @@ def _number(value: float) -> str:
     return f"{value:.4g}"
 
 
+def progress_words(text: bytes) -> str:
+    """How far a run is: `train: epoch 3, of 10, loss 0.12`; empty when it makes no sense."""
+    try:
+        said: Any = json.loads(text)
+    except ValueError:
+        return ""
+    if not isinstance(said, dict) or not isinstance(said.get("stage"), str):
+        return ""
+    parts = [
+        f"{key} {_number(value) if isinstance(value, float) else short(str(value)) if key == 'version' else value}"
+        for key, value in said.items()
+        if key not in {"at", "stage", "eta_s"} and isinstance(value, str | int | float)
+    ]
+    return f"{said['stage']}{': ' if parts else ''}{', '.join(parts)}"[:_LONGEST]
+
+
 def of_record(record: DecisionRecord) -> Result:
     """What the registry has on record, where the pod's words are lost."""
     where = f"by the registry's record {record.key.rsplit('/', 1)[-1]}"

@@ -88,7 +88,7 @@ def _watch(s: Situation, state: RetrainingStatus, job: TrainingRun) -> Step:
     notes: tuple[Note, ...] = ()
     if pending is not None and state.pending is None:
         notes = (Note(Reason.RETRAIN_PENDING, f"run {state.run} waits: {pending}"),)
-    step = _going(state.but(pod=pod.phase, pending=pending), pending)
+    step = _going(state.but(pod=pod.phase, pending=pending), pending or s.facts.progress or None)
     return Step(step.status, step.flag, notes, pace=step.pace)
 
 
