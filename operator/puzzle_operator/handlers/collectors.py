@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -20,6 +21,7 @@ from prometheus_client.registry import Collector
 from puzzle_operator.api.base import parse_duration
 from puzzle_operator.api.conditions import Phase, Verdict
 from puzzle_operator.api.resource import PuzzleModel
+from puzzle_operator.api.retraining import RetrainingPhase, RunOutcome
 from puzzle_operator.api.status import MetricStatus, PuzzleModelStatus
 from puzzle_operator.core.names import short
 
@@ -65,6 +67,11 @@ def _versions(shown: Shown) -> Values:
     for role, ref in (("champion", shown.status.champion), ("challenger", shown.status.challenger)):
         if ref is not None:
             yield (role, short(ref.version)), 1
+
+
+def _words(words: type[StrEnum], present: StrEnum | None) -> Values:
+    """1 for the present word of a closed set, 0 for the others; nothing without one."""
+    return () if present is None else (((word,), word is present) for word in words)
 
 
 def _conditions(shown: Shown) -> Values:
@@ -159,6 +166,24 @@ _GAUGES = (
         "Accuracy of the champion by people's labels, lately; absent without labels.",
         (),
         lambda s: _one(s.status.accuracy.champion if s.status.accuracy else None),
+    ),
+    _Gauge(
+        "puzzle_retraining_phase",
+        "1 for the present phase of retraining; absent where a model is never retrained.",
+        ("phase",),
+        lambda s: _words(RetrainingPhase, s.status.retraining.phase if s.status.retraining else None),
+    ),
+    _Gauge(
+        "puzzle_retraining_outcome",
+        "1 for the outcome of the last run; absent before it has ended.",
+        ("outcome",),
+        lambda s: _words(RunOutcome, s.status.retraining.outcome if s.status.retraining else None),
+    ),
+    _Gauge(
+        "puzzle_retraining_pending",
+        "Whether a run waits for a node, for its image, or for the API server.",
+        (),
+        lambda s: _one(s.status.retraining.pending is not None if s.status.retraining else None),
     ),
     _Gauge("puzzle_weight_ratio", "The challenger's share of requests, 0 to 1.", ("kind",), _weight),
     _Gauge(

@@ -39,7 +39,7 @@ class Runs:
         return jobs, await self.ports.registry.decisions(model, fresh=ended is not None)
 
     async def progress(self, model: PuzzleModel, jobs: Jobs) -> str:
-        """How far the run is that is going on. Not asked in a rollout, whose passes no store that is away may slow down."""
+        """How far the run is that is going on. Not asked in a rollout: a store that is away must not slow it down."""
         stored = model.status.retraining
         if stored is None or not stored.is_running or stored.run is None or not isinstance(jobs, tuple):
             return ""

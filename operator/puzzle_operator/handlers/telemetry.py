@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from puzzle_operator.api.conditions import Outcome
 from puzzle_operator.api.resource import PuzzleModel
+from puzzle_operator.api.retraining import RetrainingStatus, RunOutcome
 from puzzle_operator.api.status import PuzzleModelStatus, Rollout
 from puzzle_operator.core.facts import Missing, MissingKind, Reading, VersionState
 from puzzle_operator.core.monitor import MonitorState
@@ -102,6 +103,12 @@ class Telemetry:
         self._rollouts = Counter(
             "puzzle_rollouts", "Rollouts that ended.", (*MODEL_LABELS, "outcome"), registry=self.registry
         )
+        self._runs = Counter(
+            "puzzle_retraining_runs",
+            "Runs of retraining that ended.",
+            (*MODEL_LABELS, "outcome"),
+            registry=self.registry,
+        )
         self._phases = Histogram(
             "puzzle_phase_seconds",
             "How long a phase lasted that was left.",
@@ -174,11 +181,14 @@ class Telemetry:
         if shown is None:
             for outcome in Outcome:
                 self._rollouts.labels(*key, outcome)
+            for ended in RunOutcome:
+                self._runs.labels(*key, ended)
             self._exposure.labels(*key)
             self._withdrawal.labels(*key)
         before = model.status if shown is None else shown.status
         self._count_phases(key, before, status)
         self._count_rollout(key, before.rollout, status.rollout)
+        self._count_run(key, before.retraining, status.retraining)
         for note in decision.notes:
             self._events.labels(*key, note.reason).inc()
         self._models.show(Shown(model, status, self._wall_clock()))
@@ -204,10 +214,16 @@ class Telemetry:
             if after.decided_at is not None:
                 self._withdrawal.labels(*key).observe((after.zero_traffic_at - after.decided_at).total_seconds())
 
+    def _count_run(self, key: tuple[str, str], before: RetrainingStatus | None, after: RetrainingStatus | None) -> None:
+        if after is None or after.outcome is None:
+            return
+        if before is None or before.run != after.run or before.outcome is None:
+            self._runs.labels(*key, after.outcome).inc()
+
     def forget(self, namespace: str, name: str) -> None:
         """Drop the series of a model that is gone."""
         self._models.forget((namespace, name))
-        for metric in (self._events, self._rollouts, self._phases, self._exposure, self._withdrawal):
+        for metric in (self._events, self._rollouts, self._runs, self._phases, self._exposure, self._withdrawal):
             metric.remove_by_labels({"namespace": namespace, "model": name})
 
 

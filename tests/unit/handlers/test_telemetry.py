@@ -23,6 +23,7 @@ from puzzle_operator.core.rollout import Decision
 from puzzle_operator.handlers.telemetry import Telemetry
 from puzzle_operator.ports import Conflict, Rejected, Unavailable
 from tests.builders import V2, V3, a_model
+from tests.unit.core.factory import a_factory, a_retrained_model, words
 from tests.unit.core.world import ABSENT, DOWN, World, a_canary, a_stable_world
 from tests.unit.handlers.test_passes import Fake, a_reconciler
 
@@ -78,6 +79,10 @@ def everything() -> Telemetry:
 
     world.on_pass = tell
     world.tick()
+    learner = a_factory(a_retrained_model(triggers={"drift": "Never"}))
+    watched(learner, telemetry)
+    learner.ask().until_job()
+    learner.ends(words("GateRefused")).run(2)
     for code in (200, 0):
         telemetry.called("GET", code, 0.02)
         telemetry.queried(code, 0.01)
@@ -87,6 +92,24 @@ def everything() -> Telemetry:
     telemetry.passed(0.2)
     telemetry.watch_workers(lambda: 7)
     return telemetry
+
+
+def test_a_run_is_counted_once_and_its_outcome_stays() -> None:
+    world = a_factory(a_retrained_model(triggers={"drift": "Never"}))
+    telemetry = watched(world)
+    world.ask().until_job()
+    world.pod(phase="Pending", pending="no node", unschedulable=True).tick()
+    assert value(telemetry, "puzzle_retraining_phase", phase="Running") == 1
+    assert value(telemetry, "puzzle_retraining_pending") == 1
+    world.ends(words("GateRefused")).run(10)
+    assert value(telemetry, "puzzle_retraining_runs_total", outcome="GateRefused") == 1
+    assert value(telemetry, "puzzle_retraining_runs_total", outcome="Failed") == 0
+    assert value(telemetry, "puzzle_retraining_outcome", outcome="GateRefused") == 1
+    assert value(telemetry, "puzzle_retraining_pending") == 0
+    watched(world)  # the next operator counts what comes after
+    world.run(2)
+    telemetry.forget("lyon", "line-1")
+    assert value(telemetry, "puzzle_retraining_runs_total", outcome="GateRefused") is None
 
 
 # ---------------------------------------------------------------- a model as it is
