@@ -85,6 +85,12 @@ class Store(Protocol):
     def drift_history(self, key: DriftKey, since: int, limit: int) -> Sequence[DriftPoint]:
         """The last points, oldest first."""
 
+    def judge(self, now: int) -> None:
+        """Bring the health of every feed up to the last minute that is over."""
+
+    def forget_usual(self, namespace: str, model: str, line: str, now: int) -> bool:
+        """Learn anew from now on what is usual on a line; False if there is no such line."""
+
     def gauges(self, since: int) -> Gauges:
         """What is measured now; accuracy since then."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, get_args
 
+from puzzle_monitor.core.feeds.health import Verdict
 from puzzle_monitor.core.models import PHASES, DriftReport, ModelSettings, Phase
 from puzzle_monitor.core.records import Wire, unpack
 from puzzle_monitor.core.stored import DriftPoint, Feed, Labels, ScorePoint, StoredModel, StoredPrediction
@@ -161,18 +162,23 @@ def accuracy(labelled: int, wrong: int) -> float | None:
     return (labelled - wrong) / labelled if labelled else None
 
 
-def input_state(feed: Feed | None) -> InputState:
-    """What arrived, before it was judged."""
-    if feed is None:
-        return InputState(
-            healthy=None, problems=(), images=0, last_image_at=None, message="No picture has arrived yet."
-        )
+PROBLEM_KINDS: dict[str, ProblemKind] = {kind: kind for kind in get_args(ProblemKind)}
+
+
+def input_state(feed: Feed | None, found: Verdict | None) -> InputState:
+    """What arrived from a line, and what is wrong with it."""
+    if feed is None or found is None:
+        text = "No picture has arrived yet."
+        return InputState(healthy=None, problems=(), images=0, last_image_at=None, message=text)
     return InputState(
-        healthy=None,
-        problems=(),
+        healthy=found.healthy,
+        problems=tuple(
+            InputProblem(kind=PROBLEM_KINDS[one.kind], since=moment(one.since), message=one.message)
+            for one in found.problems
+        ),
         images=feed.images,
         last_image_at=moment(feed.last_at),
-        message=f"{feed.images:,} pictures are not enough to say what is usual on this line.",
+        message=found.message,
     )
 
 

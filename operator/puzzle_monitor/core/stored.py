@@ -241,6 +241,8 @@ class Feed:
     """Counts by bucket, as in a histogram."""
     lateness_sum: float
     """Seconds."""
+    health: str | None = None
+    """JSON, where it was judged."""
 
 
 @dataclass(frozen=True, slots=True)

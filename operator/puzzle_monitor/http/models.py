@@ -72,6 +72,19 @@ def _settings(router: APIRouter, models: Models, access: Access, bodies: Bodies)
         """Forgets the settings. Predictions, labels and counts stay until they are old."""
         models.forget(namespace, name)
 
+    @router.delete(
+        "/lines/{namespace}/{model}/{line}/usual",
+        operation_id="forget_usual",
+        summary="Learn anew what is usual on a line",
+        dependencies=[operator],
+        responses=refusals(404, 422),
+        status_code=204,
+        response_class=Response,
+    )
+    def forget_usual(namespace: Namespace, model: ModelName, line: Annotated[Name, Path()]) -> None:
+        """For a new camera, or new light: the problems end, and what comes from now on is what is usual."""
+        models.forget_usual(namespace, model, line)
+
 
 def _states(router: APIRouter, models: Models, access: Access) -> None:
     roles = Role.READ, Role.OPERATOR, Role.DRIFT

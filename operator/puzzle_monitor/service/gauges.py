@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from puzzle_monitor.core.feeds.digest import LATENESS_BOUNDS
+from puzzle_monitor.core.feeds.health import Verdict
 from puzzle_monitor.core.models import PHASES, DriftReport
-from puzzle_monitor.core.state import accuracy
+from puzzle_monitor.core.state import PROBLEM_KINDS, accuracy
 from puzzle_monitor.core.stored import Feed, Gauges, Series, SeriesScore
 
 LABELS = ("model_namespace", "model", "line", "revision", "version")
 
 
-def measured(found: Gauges) -> Iterator[Metric]:
+def measured(found: Gauges, verdict: Callable[[Feed], Verdict]) -> Iterator[Metric]:
     """All of them."""
     yield from _scores(found.scores)
     yield from _drift([(series, DriftReport.model_validate_json(report)) for series, report in found.drift])
     yield from _feeds(found.feeds)
+    yield from _health((feed, verdict(feed)) for feed in found.feeds)
 
 
 def cumulated(bounds: Iterable[float], counts: Iterable[int]) -> list[tuple[str, float]]:
@@ -81,3 +83,15 @@ def _feeds(feeds: Iterable[Feed]) -> Iterator[Metric]:
         late.add_metric(key, buckets=cumulated(LATENESS_BOUNDS, feed.lateness), sum_value=feed.lateness_sum)
         last.add_metric(key, feed.last_received / 1e6)
     return iter((images, late, last))
+
+
+def _health(verdicts: Iterable[tuple[Feed, Verdict]]) -> Iterator[Metric]:
+    healthy = _gauge("input_healthy", "1 if the images of a line are as they should be; absent while that is unknown.")
+    problem = _gauge("input_problem", "1 for each thing that is wrong with the images of a line.", "kind")
+    for feed, found in verdicts:
+        if found.healthy is not None:
+            healthy.add_metric(feed_key(feed), float(found.healthy))
+            now = {one.kind for one in found.problems}
+            for kind in PROBLEM_KINDS:
+                problem.add_metric((*feed_key(feed), kind), float(kind in now))
+    return iter((healthy, problem))

@@ -34,6 +34,7 @@ class Models:
 
     def get(self, namespace: str, name: str) -> state.SettingsAndState:
         """What is wanted and what was found. Raises Refused."""
+        self._monitor.inputs.catch_up()
         found = self._store.model(namespace, name, self._since())
         if found is None:
             raise Refused(404, f"there are no settings of model {namespace}/{name}: the operator puts them here")
@@ -42,6 +43,7 @@ class Models:
 
     def all(self) -> state.ModelList:
         """All models that there are settings for."""
+        self._monitor.inputs.catch_up()
         models = []
         for found in self._store.models(self._since()):
             settings = ModelSettings.model_validate_json(found.settings)
@@ -49,10 +51,16 @@ class Models:
             models.append(state.NamedModel(namespace=found.namespace, name=found.name, settings=settings, state=one))
         return state.ModelList(models=tuple(models))
 
+    def forget_usual(self, namespace: str, model: str, line: str) -> None:
+        """Learn anew what is usual on a line. Raises Refused."""
+        if not self._store.forget_usual(namespace, model, line, micros(self._monitor.clock())):
+            raise Refused(404, f"no picture of line {line} of model {namespace}/{model} has ever arrived")
+
     def _state(self, found: StoredModel, settings: ModelSettings) -> state.ModelState:
         now = self._monitor.clock()
-        feed = state.input_state(next((one for one in found.feeds if one.line == settings.line), None))
-        return state.model_state(found, settings, feed, now, self._monitor.accuracy_window.total_seconds())
+        feed = next((one for one in found.feeds if one.line == settings.line), None)
+        health = state.input_state(feed, self._monitor.inputs.verdict(feed) if feed else None)
+        return state.model_state(found, settings, health, now, self._monitor.accuracy_window.total_seconds())
 
     def _since(self) -> int:
         return micros(self._monitor.clock() - self._monitor.accuracy_window)

@@ -17,6 +17,7 @@ from puzzle_monitor.core.times import micros
 from puzzle_monitor.core.work import ImageMark, Outcome, Outcomes, Work
 from puzzle_monitor.ports import ImageStore, Store, Unavailable
 from puzzle_monitor.service.group_commit import GroupCommit
+from puzzle_monitor.service.inputs import Inputs
 from puzzle_monitor.service.telemetry import Telemetry
 
 EXPORT_PAGE = 500
@@ -44,6 +45,7 @@ class Monitor:
         self._keep = keep
         self._patience = patience
         self.commits = GroupCommit(self._write, telemetry)
+        self.inputs = Inputs(store, clock)
 
     def _write(self, work: Work) -> Outcomes:
         now = self.clock()
@@ -138,7 +140,8 @@ class Monitor:
 
     def metrics(self) -> bytes:
         """For Prometheus."""
-        return self.telemetry.expose(self.store, micros(self.clock() - self.accuracy_window))
+        self.inputs.catch_up()
+        return self.telemetry.expose(self.store, micros(self.clock() - self.accuracy_window), self.inputs.verdict)
 
     def alive(self) -> None:
         """Raise Unavailable if only a restart can help."""

@@ -7,7 +7,7 @@ restart, a second monitor or a retried batch changes nothing about them, and no 
 from __future__ import annotations
 
 from collections import Counter as Counts
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -15,7 +15,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from puzzle_monitor.core.accuracy import BOUNDS, Cell
-from puzzle_monitor.core.stored import Gauges, Pruned, Totals
+from puzzle_monitor.core.feeds.health import Verdict
+from puzzle_monitor.core.stored import Feed, Gauges, Pruned, Totals
 from puzzle_monitor.core.work import Outcome, Outcomes
 from puzzle_monitor.ports import Store, Unavailable
 from puzzle_monitor.service.gauges import LABELS, cumulated, measured
@@ -75,18 +76,18 @@ class Telemetry:
         """Something that nobody outside was told of."""
         self._failures.labels(where).inc()
 
-    def expose(self, store: Store, since: int) -> bytes:
+    def expose(self, store: Store, since: int, verdict: Callable[[Feed], Verdict]) -> bytes:
         """Everything in Prometheus' text format; gauges of accuracy since then. Blocks."""
         counts = CollectorRegistry()
-        counts.register(SeriesCollector(store, since))
+        counts.register(SeriesCollector(store, since, verdict))
         return generate_latest(self.registry) + generate_latest(counts)
 
 
 class SeriesCollector(Collector):
     """The counts of every series, as they are in the database now."""
 
-    def __init__(self, store: Store, since: int) -> None:
-        self._store, self._since = store, since
+    def __init__(self, store: Store, since: int, verdict: Callable[[Feed], Verdict]) -> None:
+        self._store, self._since, self._verdict = store, since, verdict
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: prometheus_client would read the database to learn the names."""
@@ -100,7 +101,7 @@ class SeriesCollector(Collector):
             totals, gauges, up = (), Gauges(), 0
         yield GaugeMetricFamily("puzzle_monitor_store_up", "1 if the database answers.", value=up)
         yield from families(totals)
-        yield from measured(gauges)
+        yield from measured(gauges, self._verdict)
 
 
 def families(totals: Iterable[Totals]) -> Iterator[Metric]:

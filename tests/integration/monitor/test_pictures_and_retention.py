@@ -19,6 +19,7 @@ from puzzle_monitor.core.stored import Pruned
 from puzzle_monitor.core.times import micros
 from puzzle_monitor.core.work import ImageMark, Work
 from puzzle_monitor.ports import Unavailable
+from puzzle_monitor.service.inputs import Inputs
 from puzzle_monitor.service.monitor import Monitor
 from puzzle_monitor.service.retention import Retention
 from puzzle_monitor.service.telemetry import Telemetry
@@ -85,6 +86,8 @@ def test_retention_deletes_in_steps_and_may_be_run_again(store: SqlStore, tmp_pa
     assert retention.preview() == retention.prune() == Pruned(predictions=1200, images=2)
     assert retention.prune() == Pruned()
     assert [images.get(mark) for mark in marks] == [None, None, JPEG]
-    assert b'puzzle_monitor_pruned_total{kind="predictions"} 1200.0' in telemetry.expose(store, 0)
+    assert b'puzzle_monitor_pruned_total{kind="predictions"} 1200.0' in telemetry.expose(
+        store, 0, Inputs(store, lambda: NOW).verdict
+    )
     (total,) = store.totals()
     assert sum(total.buckets) == 1300, "counts outlive the rows"

@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
-from puzzle_monitor.adapters.sql.tables import feed_minutes, feeds
+from puzzle_monitor.adapters.sql.tables import feed_health, feed_minutes, feeds
 from puzzle_monitor.adapters.sql.tallies import put
 from puzzle_monitor.core.feeds.digest import LATENESS_BOUNDS, MINUTE, Digest, bucket, lateness, parse
 from puzzle_monitor.core.records import Record
@@ -70,7 +70,8 @@ def feed(row: Mapping[Any, Any]) -> Feed:
     return Feed(**{**row, "lateness": tuple(json.loads(row["lateness"])) or _NONE})
 
 
-def all_feeds(connection: Connection) -> Sequence[Feed]:
-    """Every line that ever sent a picture."""
-    order = select(feeds).order_by(_F.namespace, _F.model, _F.line)
+def stored_feeds(connection: Connection, *where: ColumnElement[bool]) -> list[Feed]:
+    """Feeds with their health."""
+    columns = select(feeds, feed_health.c.health).outerjoin(feed_health, feed_health.c.feed_id == _F.id)
+    order = columns.where(*where).order_by(_F.namespace, _F.model, _F.line)
     return [feed(row._mapping) for row in connection.execute(order)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, literal, select, text
 
-from puzzle_monitor.adapters.sql.feeds import feed
+from puzzle_monitor.adapters.sql.feeds import stored_feeds
 from puzzle_monitor.adapters.sql.tables import drift, drift_history, feeds, label_totals, models, scores, series
 from puzzle_monitor.adapters.sql.tallies import put
 from puzzle_monitor.core.feeds.digest import MINUTE
@@ -53,7 +53,6 @@ def stored_models(connection: Connection, namespace: str | None, name: str | Non
 def _model(connection: Connection, row: Row[Any], since: int) -> StoredModel:
     namespace, name = row.namespace, row.name
     reports = select(_D.version, _D.report).where(_D.namespace == namespace, _D.model == name)
-    lines = select(feeds).where(feeds.c.namespace == namespace, feeds.c.model == name).order_by(feeds.c.line)
     totals = select(label_totals.c.total, label_totals.c.images, label_totals.c.bytes)
     mine = label_totals.c.namespace == namespace, label_totals.c.model == name
     labels = connection.execute(totals.where(*mine)).one_or_none()
@@ -62,7 +61,7 @@ def _model(connection: Connection, row: Row[Any], since: int) -> StoredModel:
         name,
         row.settings,
         {row.version: row.report for row in connection.execute(reports)},
-        tuple(feed(one._mapping) for one in connection.execute(lines)),
+        tuple(stored_feeds(connection, feeds.c.namespace == namespace, feeds.c.model == name)),
         tuple(score_points(connection, namespace, name, None, since, None)),
         Labels(*labels) if labels else Labels(),
     )

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import text
 
-from puzzle_monitor.adapters.sql import feeds, pruning, reads, states
+from puzzle_monitor.adapters.sql import feeds, judging, pruning, reads, states
 from puzzle_monitor.adapters.sql import writes as writing
 from puzzle_monitor.adapters.sql.engine import Database
+from puzzle_monitor.core.feeds.digest import MINUTE
 from puzzle_monitor.core.models import Retraction
 from puzzle_monitor.core.stored import (
     DriftKey,
@@ -89,12 +90,24 @@ class SqlStore:
         with self._database.reading() as connection:
             return states.read_history(connection, key, since, limit)
 
+    def judge(self, now: int) -> None:
+        until = now // MINUTE
+        with self._database.reading() as connection:
+            waiting = judging.due(connection, until)
+        for number in waiting:
+            with self._database.writing() as connection:
+                judging.bring_up_to_date(connection, number, until)
+
+    def forget_usual(self, namespace: str, model: str, line: str, now: int) -> bool:
+        with self._database.writing() as connection:
+            return judging.forget(connection, namespace, model, line, now // MINUTE)
+
     def gauges(self, since: int) -> Gauges:
         with self._database.reading() as connection:
             return Gauges(
                 tuple(states.series_scores(connection, since)),
                 tuple(states.watched_drift(connection)),
-                tuple(feeds.all_feeds(connection)),
+                tuple(feeds.stored_feeds(connection)),
             )
 
     def windows(self, wanted: Filter) -> Sequence[Window]:
