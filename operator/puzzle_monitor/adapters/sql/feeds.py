@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, select, update
 
 from puzzle_monitor.adapters.sql.tables import feed_health, feed_minutes, feeds
 from puzzle_monitor.adapters.sql.tallies import put
@@ -17,6 +17,13 @@ from puzzle_monitor.core.stored import Feed
 from puzzle_monitor.core.times import micros
 
 _F, _M = feeds.c, feed_minutes.c
+# Building a statement costs more than carrying it out: these are built once.
+_FIND = select(feeds).where(
+    _F.namespace == bindparam("namespace"), _F.model == bindparam("model"), _F.line == bindparam("line")
+)
+_CHANGED = "images", "last_received", "last_at", "lateness", "lateness_sum"
+_CHANGE = update(feeds).where(_F.id == bindparam("feed")).values({name: bindparam(name) for name in _CHANGED})
+_MINUTE = select(_M.digest).where(_M.feed_id == bindparam("feed"), _M.minute == bindparam("now"))
 _NONE = (0,) * (len(LATENESS_BOUNDS) + 1)
 
 
@@ -36,8 +43,8 @@ def _feed(
     connection: Connection, key: tuple[str, str, str], mine: Sequence[Record], late: Sequence[float], now: int
 ) -> int:
     """Bring the row of a feed up to date; its number."""
-    where = [_F.namespace == key[0], _F.model == key[1], _F.line == key[2]]
-    row = connection.execute(select(feeds).where(*where)).one_or_none()
+    names = dict(zip(("namespace", "model", "line"), key, strict=True))
+    row = connection.execute(_FIND, names).one_or_none()
     there = None if row is None else feed(row._mapping)
     counts = list(there.lateness if there else _NONE)
     for seconds in late:
@@ -50,16 +57,14 @@ def _feed(
         "lateness_sum": sum(late) + (there.lateness_sum if there else 0.0),
     }
     if there is not None:
-        connection.execute(update(feeds).where(_F.id == there.id).values(**values))
+        connection.execute(_CHANGE, values | {"feed": there.id})
         return there.id
-    names = dict(zip(("namespace", "model", "line"), key, strict=True))
     new = feeds.insert().values(**names, first_received=now, **values).returning(_F.id)
     return int(connection.execute(new).scalar_one())
 
 
 def _minute(connection: Connection, feed_id: int, digest: Digest, minute: int) -> None:
-    where = _M.feed_id == feed_id, _M.minute == minute
-    there = connection.execute(select(_M.digest).where(*where)).scalar_one_or_none()
+    there = connection.execute(_MINUTE, {"feed": feed_id, "now": minute}).scalar_one_or_none()
     if there is not None:
         digest.merge(parse(there))
     put(connection, feed_minutes, {"feed_id": feed_id, "minute": minute, "n": digest.n, "digest": digest.text()})

@@ -19,9 +19,9 @@ _MINUTES = 300
 
 def due(connection: Connection, until: int) -> Sequence[int]:
     """Feeds with minutes before this one that are not judged yet."""
-    judged = select(_H.judged).where(_H.feed_id == _F.id).scalar_subquery()
-    new = exists().where(_M.feed_id == _F.id, _M.minute >= func.coalesce(judged, 0), _M.minute < until)
-    return connection.execute(select(_F.id).where(new).order_by(_F.id)).scalars().all()
+    new = exists().where(_M.feed_id == _F.id, _M.minute >= func.coalesce(_H.judged, 0), _M.minute < until)
+    waiting = select(_F.id).outerjoin(feed_health, _H.feed_id == _F.id).where(new)
+    return connection.execute(waiting.order_by(_F.id)).scalars().all()
 
 
 def bring_up_to_date(connection: Connection, feed_id: int, until: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Table, select
@@ -105,23 +106,31 @@ class Tallies:
         add(connection, label_totals, columns, rows)
 
 
-def add(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+def add(connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[Mapping[str, Any]]) -> None:
     """Add the columns of each row to what is there, or start with them."""
     if rows:
-        statement = upsert(connection, table)
-        changes = {name: table.c[name] + statement.excluded[name] for name in columns}
-        key = list(table.primary_key.columns)
-        connection.execute(statement.on_conflict_do_update(index_elements=key, set_=changes), list(rows))
+        connection.execute(_adding(connection.dialect.name, table, columns), list(rows))
 
 
 def put(connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
     """Store a row, in place of the one with the same key."""
-    statement = upsert(connection, table)
-    key = list(table.primary_key.columns)
-    changes = {name: statement.excluded[name] for name in row if name not in table.primary_key.columns}
-    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=changes), dict(row))
+    connection.execute(_putting(connection.dialect.name, table, tuple(row)), dict(row))
 
 
-def upsert(connection: Connection, table: Table) -> Any:
-    """An INSERT that may end in ON CONFLICT, in the words of the engine."""
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+# Building a statement costs more than carrying it out.
+@cache
+def _adding(engine: str, table: Table, columns: tuple[str, ...]) -> Any:
+    statement = _insert(engine, table)
+    changes = {name: table.c[name] + statement.excluded[name] for name in columns}
+    return statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changes)
+
+
+@cache
+def _putting(engine: str, table: Table, columns: tuple[str, ...]) -> Any:
+    statement = _insert(engine, table)
+    changes = {name: statement.excluded[name] for name in columns if name not in table.primary_key.columns}
+    return statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changes)
+
+
+def _insert(engine: str, table: Table) -> Any:
+    return sqlite.insert(table) if engine == "sqlite" else postgresql.insert(table)

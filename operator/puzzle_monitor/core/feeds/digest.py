@@ -49,10 +49,12 @@ class Digest:
         self.lateness[LATENESS.bin(lateness)] += 1
         self.brightness[BRIGHTNESS.bin(image.brightness)] += 1
         self.blur[BLUR.bin(image.blur)] += 1
-        total = sum(image.colour) if image.colour else 0.0
-        if image.colour and total > 0.0:
-            for sketch, value in zip((self.red, self.green, self.blue), image.colour, strict=True):
-                sketch[COLOUR.bin(value / total)] += 1
+        red, green, blue = image.colour or (0.0, 0.0, 0.0)
+        light = red + green + blue
+        if light > 0.0:
+            self.red[COLOUR.bin(red / light)] += 1
+            self.green[COLOUR.bin(green / light)] += 1
+            self.blue[COLOUR.bin(blue / light)] += 1
 
     def merge(self, other: Digest) -> None:
         """Add what another one saw."""

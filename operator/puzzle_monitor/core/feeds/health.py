@@ -128,7 +128,9 @@ def _step(health: Health, one: Minute, window: Sequence[Minute], wanted: DataQua
         health.usual = health.learning.learn(health.usual)
         return
     alone = {found.kind: found for found in checks(one.seen, health.usual, wanted)}
-    for found in checks(together, health.usual, wanted):
+    whole = list(checks(together, health.usual, wanted))
+    _drop(health, whole, wanted)
+    for found in whole:
         now = alone.get(found.kind)
         # Bad if both are: so one bad batch in a good hour is nothing, nor is the memory of one that is over.
         bad, good = found.bad and now is not None and now.bad, found.good or (now is not None and now.good)
@@ -138,6 +140,16 @@ def _step(health: Health, one: Minute, window: Sequence[Minute], wanted: DataQua
     wrong = any(sign.since is not None or sign.bad for sign in health.signs.values())
     if not wrong and not any(found.bad for found in alone.values()):
         _learn(health, one)
+
+
+def _drop(health: Health, found: Sequence[Finding], wanted: DataQuality) -> None:
+    """Forget signs that nothing is said of any more, because a limit was taken out of the settings."""
+    kept = {one.kind for one in found}
+    if any(one.bad for one in found if one.kind in {"Dark", "Bright"}):
+        kept |= {"Blurred", "ColourShift"}
+    if wanted.min_images is not None or health.usual is not None:
+        kept.add("Volume")
+    health.signs = {kind: sign for kind, sign in health.signs.items() if kind in kept}
 
 
 def _learn(health: Health, one: Minute) -> None:
