@@ -13,7 +13,7 @@ from puzzle_monitor.adapters.sql.engine import Database
 from puzzle_monitor.adapters.sql.store import SqlStore
 from puzzle_monitor.core.feeds.digest import MINUTE
 from puzzle_monitor.core.feeds.health import Verdict
-from puzzle_monitor.core.models import MAX_HISTORY, ModelSettings, Retraction
+from puzzle_monitor.core.models import MAX_HISTORY, DataQuality, ModelSettings, Retraction
 from puzzle_monitor.core.records import Record
 from puzzle_monitor.core.stored import DriftKey, DriftPoint, Feed, Labels, StoredDrift
 from puzzle_monitor.core.times import micros
@@ -55,8 +55,8 @@ class World:
         return self.inputs.verdict(self.feed(line))
 
     def settings(self, **quality: Any) -> None:
-        body = {"line": "line-1", "data_quality": quality}
-        self.store.put_settings("lyon", "line-1", ModelSettings(**body).model_dump_json(), 1, 10)
+        wanted = ModelSettings(line="line-1", data_quality=DataQuality(**quality))
+        self.store.put_settings("lyon", "line-1", wanted.model_dump_json(), 1, 10)
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ LINE_2: dict[str, Any] = {"brightness": 0.245, "blur": 438.0, "colour": (0.337, 
 
 
 def image(chance: random.Random, **changes: Any) -> ImageStats:
-    values = {"format": "jpeg", "width": 128, "height": 128, "bytes": 5_000} | LINE_1 | changes
+    values: dict[str, Any] = {"format": "jpeg", "width": 128, "height": 128, "bytes": 5_000} | LINE_1 | changes
     noise = chance.uniform(0.93, 1.07)
     values["brightness"] = min(1.0, values["brightness"] * noise)
     values["blur"] *= chance.uniform(0.5, 1.5)
