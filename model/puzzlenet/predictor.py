@@ -47,15 +47,19 @@ class Predictor:
 
     def predict(self, pictures: Sequence[bytes], names: Sequence[str] | None = None) -> list[Prediction]:
         """Answer for a batch of PNG or JPEG files. Raises BadImageError naming the first one that is refused."""
-        size, accept = self.config.image_size, self.config.serving.accept
         names = names or [f"image {index}" for index in range(len(pictures))]
-        pixels = [read_image(data, size, accept=accept, name=name) for data, name in zip(pictures, names, strict=True)]
-        if not pixels:
-            return []
-        probabilities = self.probabilities(np.stack(pixels))
+        pixels = [self.decode(data, name) for data, name in zip(pictures, names, strict=True)]
+        return self.answer(np.stack(pixels)) if pixels else []
+
+    def decode(self, picture: bytes, name: str = "the image") -> NDArray[np.uint8]:
+        """One PNG or JPEG as the network is given it, (size, size, 3). Raises BadImageError calling it ``name``."""
+        return read_image(picture, self.config.image_size, accept=self.config.serving.accept, name=name)
+
+    def answer(self, pixels_NHWC: NDArray[np.uint8]) -> list[Prediction]:
+        """Answer for decoded pictures of shape (n, size, size, 3)."""
         return [
             Prediction(self.config.classes[int(row.argmax())], tuple(round(float(p), 6) for p in row))
-            for row in probabilities
+            for row in self.probabilities(pixels_NHWC)
         ]
 
     def probabilities(self, pixels_NHWC: NDArray[np.uint8], batch: int = 256) -> NDArray[np.float64]:

@@ -15,7 +15,8 @@ from puzzlenet.cli.golden import gate
 from puzzlenet.cli.keys import app as keys_app
 from puzzlenet.cli.registry import app as registry_app
 from puzzlenet.cli.retrain import retrain
-from puzzlenet.errors import AwayError, PuzzleNetError
+from puzzlenet.cli.score import score
+from puzzlenet.errors import PuzzleNetError
 
 app = typer.Typer(
     name="puzzlenet",
@@ -33,6 +34,7 @@ app.add_typer(golden_app, name="golden")
 app.add_typer(keys_app, name="keys")
 app.command()(retrain)
 app.command()(gate)
+app.command()(score)
 
 
 def main() -> None:
@@ -43,7 +45,7 @@ def main() -> None:
         app()
     except PuzzleNetError as exc:
         console.fail(str(exc))
-        sys.exit(1 if isinstance(exc, AwayError) else 2)
+        sys.exit(1 if exc.retry else 2)
     except KeyboardInterrupt:
         console.fail("interrupted; nothing half-written was left behind")
         sys.exit(130)

@@ -3,41 +3,12 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from puzzlenet.cli import main
-
-
-@dataclass(frozen=True)
-class Done:
-    """A finished command."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Command = Callable[..., Done]
-
-
-@pytest.fixture
-def puzzlenet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs the command in this process: starting a new one for each case would cost a minute."""
-
-    def run(*words: str | Path) -> Done:
-        monkeypatch.setattr(sys, "argv", ["puzzlenet", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        code = ended.value.code
-        return Done(code if isinstance(code, int) else 0, *capsys.readouterr())
-
-    return run
+from tests.unit.model.conftest import Command
 
 
 def test_help_names_every_command_and_does_not_load_torch() -> None:
@@ -45,7 +16,7 @@ def test_help_names_every_command_and_does_not_load_torch() -> None:
     code += "from puzzlenet.cli import main\ntry:\n    main()\nfinally:\n    assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("generate", "dataset", "train", "evaluate", "package", "registry", "serve"):
+    for command in ("generate", "dataset", "train", "evaluate", "package", "registry", "serve", "score"):
         assert command in done.stdout
 
 
