@@ -17,7 +17,7 @@ from puzzlenet.errors import PuzzleNetError
 if TYPE_CHECKING:
     from puzzlenet.manifest import Version
     from puzzlenet.predictor import Predictor
-    from puzzlenet.scoring.places import S3
+    from puzzlenet.scoring.places import Access
     from puzzlenet.scoring.run import Progress
     from puzzlenet.scoring.tally import Tally
 
@@ -56,13 +56,13 @@ def score(
 
     Exit codes: 0 done; 1 something is away, run it again; 2 wrong usage; 3 more bad images than --max-bad.
     """
-    from puzzlenet.scoring.places import S3, place_at
+    from puzzlenet.scoring.places import Access, place_at
     from puzzlenet.scoring.plan import shard_of
     from puzzlenet.scoring.run import Job
     from puzzlenet.scoring.run import score as answer
     from puzzlenet.scoring.tally import summarise
 
-    s3 = S3(endpoint, not insecure, os.environ)
+    s3 = Access(endpoint, not insecure, os.environ)
     if summary is not None:
         total = summarise(place_at(summary, s3))
         _show(total.to_dict(), json)
@@ -90,7 +90,7 @@ def score(
 
 
 @contextmanager
-def _version(folder: Path | None, digest: str | None, s3: "S3", bucket: str) -> "Iterator[Version]":
+def _version(folder: Path | None, digest: str | None, s3: "Access", bucket: str) -> "Iterator[Version]":
     """A verified version: the folder that was named, or one fetched from the registry for as long as it is needed."""
     from puzzlenet.manifest import verify
     from puzzlenet.registry import Location, Registry

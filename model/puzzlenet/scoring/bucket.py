@@ -9,7 +9,7 @@ from minio import Minio
 from minio.error import InvalidResponseError, S3Error, ServerError
 
 from puzzlenet.errors import PuzzleNetError, RegistryError
-from puzzlenet.scoring.places import ENOUGH, S3, UnreadableError, is_picture
+from puzzlenet.scoring.places import ENOUGH, Access, UnreadableError, is_picture
 from puzzlenet.scoring.plan import Item
 
 _GONE = ("NoSuchKey", "NoSuchObject")
@@ -32,7 +32,7 @@ class BucketPlace:
         self.name = f"s3://{bucket}/{self._prefix}".rstrip("/")
 
     @classmethod
-    def connect(cls, s3: S3, bucket: str, prefix: str) -> "BucketPlace":
+    def connect(cls, s3: Access, bucket: str, prefix: str) -> "BucketPlace":
         """A client with the credentials of the environment; nothing is sent yet. Many threads may read with it."""
         key, secret = s3.environment.get("AWS_ACCESS_KEY_ID"), s3.environment.get("AWS_SECRET_ACCESS_KEY")
         if not key or not secret:
@@ -115,6 +115,8 @@ class BucketPlace:
         """Turn the client's errors into one sentence each, none of which can hold a credential."""
         try:
             yield
+        except ValueError as exc:  # of the client, before anything is sent
+            raise PuzzleNetError(f"{self.name}: {exc}") from exc
         except S3Error as exc:
             message = f"{self._endpoint} answered {exc.code} for {self.name}: check the bucket and the key's rights"
             raise (RegistryError if exc.code in _REFUSED else StoreAwayError)(message) from exc

@@ -45,7 +45,7 @@ class Place(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class S3:
+class Access:
     """How to reach a bucket, for places that are in one."""
 
     endpoint: str
@@ -53,7 +53,7 @@ class S3:
     environment: Mapping[str, str]
 
 
-def place_at(where: str, s3: S3) -> Place:
+def place_at(where: str, s3: Access) -> Place:
     """A folder, or ``s3://bucket/prefix``. Raises PuzzleNetError for what is neither."""
     if where.startswith("s3://"):
         bucket, _, prefix = where.removeprefix("s3://").partition("/")

@@ -15,7 +15,7 @@ from puzzlenet.errors import BadDataError, PuzzleNetError
 from puzzlenet.handler import Handler
 from puzzlenet.manifest import verify
 from puzzlenet.predictor import Predictor
-from puzzlenet.scoring.places import S3, FolderPlace, place_at
+from puzzlenet.scoring.places import Access, FolderPlace, place_at
 from puzzlenet.scoring.plan import Item, Shard, parts, shard_of
 from puzzlenet.scoring.run import Job, score
 from puzzlenet.scoring.tally import summarise
@@ -240,7 +240,7 @@ def test_a_shard_that_cannot_be_is_named(text: str | None, environment: dict[str
 )
 def test_a_place_that_cannot_be_is_named(where: str, sentence: str) -> None:
     with pytest.raises(PuzzleNetError, match=sentence):
-        place_at(where, S3("", True, {}))
+        place_at(where, Access("", True, {}))
 
 
 def test_the_command_scores_sums_up_and_counts_what_is_bad(
