@@ -1,7 +1,7 @@
 """Handwritten digits, a data set that nobody here made, through the commands that pieces go through.
 
-1,797 pictures of 8 × 8 pixels from UCI's optical recognition of handwritten digits, as scikit-learn ships them. Every fifth of
-a label is held out before anything is trained. No line of code knows that these are no pieces; options say it.
+1,797 pictures of 8 × 8 pixels (optical recognition of handwritten digits, UCI), as scikit-learn ships them. Every fifth
+of a label is held out before anything is trained. No line of code knows that these are no pieces; options say it.
 """
 
 import json

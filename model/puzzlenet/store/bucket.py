@@ -3,7 +3,7 @@
 import io
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from puzzlenet.files import canonical_json, sha256_of
 T = TypeVar("T")
 MAX_JSON = 64 * 1024 * 1024
 MAX_FILE = 8 * 1024**3
-_GONE = ("NoSuchKey", "NoSuchObject")
+GONE = ("NoSuchKey", "NoSuchObject")
 _PAUSE = 2.0
 POOL = 8  # connections; as many threads fetch pictures
 
@@ -87,7 +87,7 @@ class Bucket:
             try:
                 found = self._client.stat_object(bucket_name=self.location.bucket, object_name=key)
             except S3Error as exc:
-                if exc.code in _GONE:
+                if exc.code in GONE:
                     return None
                 raise
             return found.size or 0, str((found.metadata or {}).get("x-amz-meta-sha256", ""))
@@ -158,6 +158,16 @@ class Bucket:
 
         return sorted(self._call(ask), key=lambda found: found.key)
 
+    def walk(self, prefix: str) -> Iterator[Found]:
+        """Every object under a prefix, by key and page by page: for listings that are too long to hold."""
+        bucket = self.location.bucket
+        items = self._translate(
+            lambda: self._client.list_objects(bucket_name=bucket, prefix=prefix or None, recursive=True)
+        )
+        while (item := self._translate(lambda: next(items, None))) is not None:
+            modified = item.last_modified.timestamp() if item.last_modified else 0.0
+            yield Found(item.object_name or "", item.size or 0, modified)
+
     def remove(self, key: str) -> None:
         """Remove an object; that it is gone already is fine."""
         self._call(lambda: self._client.remove_object(bucket_name=self.location.bucket, object_name=key))
@@ -182,6 +192,8 @@ class Bucket:
         endpoint, bucket = self.location.endpoint, self.location.bucket
         try:
             return act()
+        except ValueError as exc:  # the client's own, of a name that no bucket can have
+            raise RegistryError(f"s3://{bucket}: {exc}") from exc
         except S3Error as exc:
             reason = _REASONS.get(exc.code or "", f"{{endpoint}} answered {exc.code} for bucket '{{bucket}}'")
             raise RegistryError(
