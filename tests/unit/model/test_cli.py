@@ -67,7 +67,7 @@ def test_an_unreachable_registry_is_named_without_the_credentials(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "the-key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-secret")
     done = puzzlenet("registry", "list", "--endpoint", "127.0.0.1:1", "--insecure")
-    assert done.returncode == 2 and "127.0.0.1:1 cannot be reached" in done.stderr
+    assert done.returncode == 1 and "127.0.0.1:1 cannot be reached" in done.stderr  # worth another try
     assert "the-secret" not in done.stderr + done.stdout and "the-key" not in done.stderr + done.stdout
 
 
