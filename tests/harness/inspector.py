@@ -47,8 +47,10 @@ def monitor_client(role: str) -> httpx.Client:
 class Inspector:
     """Labels a share of what the line sends, some seconds later, in batches. A context manager.
 
+    A picture is labelled once, however often the line repeats it: a camera never sends the same bytes twice.
+
     Args:
-        share: of the answers that are looked at.
+        share: of the pictures that are looked at.
         error: share of the labels that are wrong, each another class by chance: a careless shift.
     """
 
@@ -57,6 +59,7 @@ class Inspector:
         self.given = 0
         self._random = random.Random(seed)
         self._waiting: deque[Answer] = deque()
+        self._known: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="inspector", daemon=True)
 
@@ -70,7 +73,8 @@ class Inspector:
 
     def see(self, answer: Answer) -> None:
         """Hear of an answer; on the line's thread, so it only remembers it."""
-        if self._random.random() < self.share:
+        if answer.picture not in self._known and self._random.random() < self.share:
+            self._known.add(answer.picture)
             self._waiting.append(answer)
 
     def _run(self) -> None:

@@ -103,6 +103,11 @@ class Lab:
         profile = ("--profile", line)
         return self._once(f"pieces-{line}", lambda out: self._puzzlenet("generate", str(out), *profile, *TRAFFIC))
 
+    def season(self, line: str, count: int) -> Path:
+        """Folder of as many pieces as a line sends in a longer time, so that few come twice."""
+        options = ("--profile", line, "--count", str(count), "--seed", "77", "--workers", "2")
+        return self._once(f"season-{line}", lambda out: self._puzzlenet("generate", str(out), *options))
+
     def _version(self, key: str, recipe: Recipe) -> Version:
         run = self._run_folder(recipe.run)
         evaluation = self._evaluation(recipe.run, run)

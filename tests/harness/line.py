@@ -29,8 +29,9 @@ MAX_IN_FLIGHT = 256
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One photographed piece: the picture in base64 and what it truly is."""
+    """One photographed piece: where its picture lies, the picture in base64, and what it truly is."""
 
+    name: str
     image: str
     label: str
 
@@ -45,6 +46,8 @@ class Answer:
     """What one photograph was answered, next to what it shows."""
 
     id: str
+    picture: str
+    """Which picture it is, however often that one comes along."""
     truth: str
     label: str
     version: str
@@ -84,7 +87,7 @@ def pieces_of(folder: Path, limit: int, seed: int) -> list[Piece]:
     """Up to `limit` pieces of a folder `<label>/*.png|jpg`, shuffled by `seed`."""
     files = sorted(path for path in folder.glob("*/*") if path.suffix in {".png", ".jpg", ".jpeg"})
     random.Random(seed).shuffle(files)
-    return [Piece(base64.b64encode(path.read_bytes()).decode(), path.parent.name) for path in files[:limit]]
+    return [Piece(str(path), base64.b64encode(path.read_bytes()).decode(), path.parent.name) for path in files[:limit]]
 
 
 class Line:
@@ -179,7 +182,7 @@ class Line:
         if response.is_success:
             self._count_answer(label, version, piece)
             if self._on_answer is not None:
-                self._on_answer(Answer(id, piece.label, label, version))
+                self._on_answer(Answer(id, piece.name, piece.label, label, version))
         elif _is_the_models_own(response):
             self._count("refused")
         else:

@@ -34,6 +34,7 @@ MANIFEST = REPOSITORY / "examples" / "04-self-running.yaml"
 CLASSES = ("bent_tab", "delamination", "missing_tab", "ok", "print_defect", "scratch")
 RATE = 6.0
 LOOK_SECONDS = 30.0
+SEASON = 1500
 
 
 def say(line: str) -> None:
@@ -107,7 +108,7 @@ def _sentence(status: dict[str, Any]) -> str:
         str(status.get("phase", "")),
         f"weight {(status.get('weight') or {}).get('observed', 0)} %",
         f"drift {drift.get('phase', '–')}, harmful {drift.get('harmful', '–')}",
-        f"retraining {retraining.get('phase', '–')} {retraining.get('progress', '')}".rstrip(),
+        f"retraining {retraining.get('phase', '–')} {retraining.get('pod') or ''}".rstrip(),
     ]
     return " · ".join(parts)
 
@@ -121,8 +122,9 @@ def main() -> None:
     story.step("Put its data and its golden set into the registry", lambda: register(story, versions["good"]))
     story.step("A node that offers nvidia.com/gpu", offer_gpu)
     story.step("Deploy: spec.model.version is auto", lambda: deploy(story, first))
-    small = pieces_of(story.lab.line_pieces("line-1"), 300, seed=3)
-    big = pieces_of(story.lab.line_pieces("line-2"), 300, seed=4)
+    small = pieces_of(story.lab.line_pieces("line-1"), 600, seed=3)
+    season = pieces_of(story.lab.season("line-2", SEASON), SEASON, seed=4)
+    big, later = season[: SEASON * 2 // 3], season[SEASON * 2 // 3 :]
     inspector = Inspector(CLASSES, share=0.7)
 
     def seen(answer: Answer) -> None:
@@ -139,7 +141,7 @@ def main() -> None:
         better = story.step("The new champion on bigger pieces", lambda: accuracy(line))
         line.show(small)
         kept = story.step("… and on the small ones", lambda: accuracy(line))
-        line.show(big)
+        line.show(later)
         inspector.error = 0.7
         poisoned = story.step("A careless shift: labels are wrong", lambda: poison(story, inspector))
         inspector.error = 0.0
@@ -158,7 +160,7 @@ def register(story: Story, good: Version) -> None:
     """The data set under its digest, a golden set that is frozen, and the first accepted version of the line."""
     data = story.lab.data("good")
     pushed = story.puzzlenet("dataset", "push", str(data), "--line", MODEL, *story.registry).split()[-1]
-    story.puzzlenet("golden", "freeze", pushed, "--line", MODEL, *story.registry)
+    story.puzzlenet("golden", "freeze", pushed, "--line", MODEL, "--version", good.digest, *story.registry)
     reason = "first version of the line"
     story.puzzlenet("registry", "accept", good.digest, "--line", MODEL, "--reason", reason, *story.registry)
     say(f"   data set {pushed[:19]}…, accepted version {good.short}")
@@ -228,7 +230,7 @@ def heal(story: Story, first: str) -> str:
 def poison(story: Story, inspector: Inspector) -> str:
     """Some hundred wrong labels, then a run that somebody asks for; its outcome."""
     given = inspector.given
-    story.space.until(lambda: inspector.given > given + 400, "wrong labels are in", 300)
+    story.space.until(lambda: inspector.given > given + 300, "wrong labels are in", 300)
     runs = _retraining(story.space.status(MODEL)).get("run")
     annotation = {"puzzlenet.dev/retrain": "labels of the night shift"}
     story.space.patch(MODEL, {"metadata": {"annotations": annotation}})
