@@ -96,7 +96,7 @@ def test_bigger_pieces_are_drift_and_labels_say_that_it_is_harmful(
 
     def said() -> bool:
         conditions = {one["type"]: one for one in serving.status(MODEL)["conditions"]}
-        return conditions.get("DriftDetected", {}).get("status") == "True"
+        return bool(conditions.get("DriftDetected", {}).get("status") == "True")
 
     serving.until(said, "a condition says that there is drift", 60)
     assert {"DriftConfirmed"} <= set(serving.reasons(MODEL))
