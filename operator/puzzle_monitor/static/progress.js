@@ -30,16 +30,21 @@ async function labelCount(api, wanted, found) {
 
 function showCount({ total, goal, whose }) {
   const bar = byId("progress-bar");
-  bar.hidden = goal === null;
+  // Labels are counted from the model's first one, a retraining's from the one before: past the first goal the
+  // monitor cannot know how many are missing.
+  const past = goal !== null && total >= goal;
+  bar.hidden = goal === null || past;
   if (goal === null) {
     say(byId("progress-text"), `${counted(total, "label")} saved ${whose}.`);
     return;
   }
+  if (past) {
+    say(byId("progress-text"), `${counted(total, "label")} saved so far. Each ${count(goal)} new ones start a retraining.`);
+    return;
+  }
   bar.max = goal;
-  bar.value = Math.min(total, goal);
-  const missing = Math.max(0, goal - total);
-  const rest = missing ? `${count(missing)} more start a retraining.` : "Enough for a retraining.";
-  say(byId("progress-text"), `${count(total)} of ${counted(goal, "label")} saved. ${rest}`);
+  bar.value = total;
+  say(byId("progress-text"), `${count(total)} of ${counted(goal, "label")} saved. ${count(goal - total)} more start a retraining.`);
 }
 
 async function byPerson(api, wanted) {

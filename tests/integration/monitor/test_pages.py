@@ -380,7 +380,7 @@ def test_the_line_page_shows_its_worst_pieces_and_draws_accuracy(
 
 
 def test_progress_towards_the_labels_that_are_wanted(
-    visit: Callable[..., Visit], model: str, watched: dict[str, Any]
+    monitor: Server, visit: Callable[..., Visit], model: str, watched: dict[str, Any]
 ) -> None:
     one = visit()
     page = one.review(model)
@@ -389,6 +389,12 @@ def test_progress_towards_the_labels_that_are_wanted(
     page.keyboard.press("1")
     expect(page.locator("#progress-text")).to_contain_text("12 of 40", timeout=30_000)
     expect(page.locator("#placeholder")).to_contain_text("No piece is waiting")
+    with monitor.client("operator") as operator:
+        settings = operator.get(f"/v1/models/lyon/{model}").json()["settings"]
+        operator.put(f"/v1/models/lyon/{model}", json=settings | {"labels_wanted": 5}).raise_for_status()
+    page.reload()
+    expect(page.locator("#progress-text")).to_have_text("12 labels saved so far. Each 5 new ones start a retraining.")
+    expect(page.locator("#progress-bar")).to_be_hidden()
 
 
 def test_the_policy_holds_and_a_class_name_is_never_markup(
