@@ -102,8 +102,9 @@ def _subsampling(watch: Watch) -> str:
     if stride == 1:
         return ""
     return (
-        f"Every {stride}{_ordinal(stride)} image is looked at, for {watch.wanted.expected_run_images:,} images between "
-        f"false alarms with {watch.plan.references:,} references."
+        f"Every {stride}{_ordinal(stride)} image is looked at: neighbours are alike, and thresholds from "
+        f"{watch.plan.references:,} references are meant for {watch.wanted.expected_run_images:,} images between false "
+        "alarms."
     )
 
 

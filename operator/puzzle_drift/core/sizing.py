@@ -2,7 +2,7 @@
 
 Memory grows with the references (kernel matrix), the simulated streams and the window. What does not fit is made
 smaller, references last; what does not fit even then is refused in a sentence. Run lengths of days are reached by
-looking at every k-th image: a run of n looks needs thresholds at the quantile 1 - 1/n, hence many more than n
+looking at every k-th image only: a run of n looks needs thresholds at the quantile 1 - 1/n, hence many more than n
 simulated streams and about as many references.
 """
 
@@ -20,6 +20,12 @@ SMALLEST = 100
 """References without which no threshold is worth anything."""
 STREAMS_PER_LOOK = 10
 """Simulated streams for each look of the expected run; alibi-detect's advice too."""
+SPREAD = 10
+"""Images from one look to the next, where the run is long enough. Neighbours on a line are alike (runs of a class,
+light, focus) and thresholds take looks for independent: without this, `benchmarks/drift.py` counts forty times as
+many false alarms as asked for."""
+FAIR = 200
+"""Looks of a run that are not given up for it."""
 SHORTEST = 50
 """Looks of an expected run: shorter ones are false alarms by design."""
 
@@ -99,8 +105,8 @@ def _sized(wanted: DriftSettings, references: int, longest: int, cost: Cost) -> 
     window = window_of(references, cost.window)
     images = wanted.expected_run_images
     if cost.windows:
-        stride = max(1, math.ceil(images / (longest * window)))
+        stride = max(math.ceil(images / (longest * window)), min(SPREAD, images // (20 * window)), 1)
         return Plan(references, window, max(1.0, images / stride / window), 0, stride)
-    stride = max(1, math.ceil(images / longest))
+    stride = max(math.ceil(images / longest), min(SPREAD, images // FAIR), 1)
     run = images / stride
     return Plan(references, window, run, math.ceil(STREAMS_PER_LOOK * max(run, window)), stride)

@@ -91,8 +91,8 @@ def _drift(raw: Mapping[str, Any]) -> DriftSettings:
         raise ValueError(f"drift.detector is {wanted.detector!r}: one of {', '.join(DETECTORS)}")
     if not isinstance(wanted.expected_run_images, int) or wanted.expected_run_images < 1:
         raise ValueError(f"drift.expected_run_images is {wanted.expected_run_images!r}: a whole number from 1 on")
-    if not isinstance(wanted.confirm_windows, int) or not 1 <= wanted.confirm_windows <= 100:
-        raise ValueError(f"drift.confirm_windows is {wanted.confirm_windows!r}: a whole number from 1 to 100")
+    if not isinstance(wanted.confirm_windows, int) or not 1 <= wanted.confirm_windows <= 1_000:
+        raise ValueError(f"drift.confirm_windows is {wanted.confirm_windows!r}: a whole number from 1 to 1000")
     return wanted
 
 

@@ -23,7 +23,7 @@ REFERENCE = reference(150)
 
 
 def wanted(detector: str, run: int = RUN, confirm: int = 2) -> DriftSettings:
-    return DriftSettings("alibi-detect", detector, run if detector != "KS" else 40 * run, confirm)
+    return DriftSettings("alibi-detect", detector, run if detector != "KS" else 20 * run, confirm)
 
 
 def anew(detector: str) -> Watch:

@@ -35,7 +35,11 @@ def test_a_plan_fits_reaches_the_run_and_leaves_enough_streams(images: int, avai
 
 def test_a_day_at_ten_images_a_second_is_reached_by_looking_at_some() -> None:
     assert sized(864_000) == Plan(references=1_000, window=20, run=2_000.0, streams=20_000, stride=432)
-    assert sized(2_000).stride == 1
+
+
+def test_neighbours_on_a_line_are_alike_so_looks_are_spread_where_the_run_allows() -> None:
+    assert [sized(images).stride for images in (100, 400, 1_000, 2_000, 20_000, 40_000)] == [1, 2, 5, 10, 10, 20]
+    assert min(sized(images).run for images in (400, 1_000, 2_000, 5_000)) >= 200
 
 
 def test_little_memory_makes_fewer_streams_first_and_then_fewer_references() -> None:
@@ -60,5 +64,5 @@ def test_refusals_say_what_is_missing() -> None:
 def test_windows_as_a_whole_make_one_test_each() -> None:
     cost = Cost(lambda _: 0, 10_000, windows=True, window=100)
     assert plan(DriftSettings(detector="KS", expected_run_images=100_000), 1_000, 0, cost) == Plan(
-        references=1_000, window=100, run=1_000.0, streams=0, stride=1
+        references=1_000, window=100, run=100.0, streams=0, stride=10
     )

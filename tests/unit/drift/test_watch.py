@@ -68,9 +68,8 @@ def test_long_runs_are_explained() -> None:
     watch.fold(records(100))
     assert watch.plan.stride == 43
     assert watch.tally.looked == 2
-    assert "Every 43rd image is looked at, for 86,000 images between false alarms with 300 references." in message(
-        watch
-    )
+    assert "Every 43rd image is looked at: neighbours are alike, and thresholds from 300 references" in message(watch)
+    assert "86,000 images between false alarms." in message(watch)
 
 
 def test_an_unusable_image_passes_its_turn_on() -> None:
