@@ -211,6 +211,8 @@ def test_the_stream_and_the_queue_go_along_an_index(database: Database) -> None:
         "ix_predictions_stream": "SELECT id FROM predictions WHERE series_id = 1 AND seq > 5 ORDER BY seq LIMIT 9",
         "ix_predictions_pictures": "SELECT id FROM predictions WHERE series_id = 1 AND image_digest IS NOT NULL "
         "AND truth IS NULL ORDER BY confidence, seq LIMIT 9",
+        "ix_predictions_pictures_at": "SELECT id FROM predictions WHERE series_id = 1 AND image_digest IS NOT NULL "
+        "ORDER BY at DESC, seq DESC LIMIT 9",
     }
     explain = "EXPLAIN QUERY PLAN" if database.is_sqlite else "EXPLAIN"
     with database.reading() as connection:

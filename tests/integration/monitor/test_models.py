@@ -270,3 +270,15 @@ def test_operator_routes_tell_who_may(live: Server, model: str) -> None:
     assert answer.status_code == 403 and "has no role 'operator'" in answer.json()["detail"]
     answer = httpx.get(f"{live.url}/v1/models", headers=bearer("handler"))
     assert "no role 'read' or 'operator' or 'drift'" in answer.json()["detail"]
+
+
+def test_what_is_usual_is_forgotten_for_a_new_camera(live: Server, model: str) -> None:
+    put(live, model)
+    path = f"/v1/lines/lyon/{model}/line-1/usual"
+    with live.client("handler") as handler, live.client("operator") as operator:
+        assert operator.delete(path).status_code == 404
+        send(handler, [a_record(model=model) for _ in range(30)])
+        assert operator.delete(path).status_code == 204
+        assert operator.delete(path).status_code == 204
+    found = get(live, model)["state"]["input"]
+    assert found["healthy"] is None and found["images"] == 30 and found["message"]

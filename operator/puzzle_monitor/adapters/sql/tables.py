@@ -80,15 +80,16 @@ Index(
 
 # In order of arrival, for whoever follows one version.
 Index("ix_predictions_stream", predictions.c.series_id, predictions.c.seq)
-# The queue of reviewers: those with a picture, the least sure first.
-Index(
-    "ix_predictions_pictures",
-    predictions.c.series_id,
-    predictions.c.confidence,
-    predictions.c.seq,
-    sqlite_where=predictions.c.image_digest.is_not(None),
-    postgresql_where=predictions.c.image_digest.is_not(None),
-)
+# The queue of reviewers: those with a picture, the least sure or the newest first.
+for _name, _column in (("pictures", predictions.c.confidence), ("pictures_at", predictions.c.at)):
+    Index(
+        f"ix_predictions_{_name}",
+        predictions.c.series_id,
+        _column,
+        predictions.c.seq,
+        sqlite_where=predictions.c.image_digest.is_not(None),
+        postgresql_where=predictions.c.image_digest.is_not(None),
+    )
 
 # No foreign key to predictions: a label may come first.
 feedback = Table(

@@ -19,13 +19,14 @@ def upgrade() -> None:
     with op.batch_alter_table("feedback") as table:
         table.add_column(sa.Column("retracted", sa.BigInteger))
     op.create_index("ix_predictions_stream", "predictions", ["series_id", "seq"])
-    op.create_index(
-        "ix_predictions_pictures",
-        "predictions",
-        ["series_id", "confidence", "seq"],
-        sqlite_where=_PICTURES,
-        postgresql_where=_PICTURES,
-    )
+    for name, column in (("pictures", "confidence"), ("pictures_at", "at")):
+        op.create_index(
+            f"ix_predictions_{name}",
+            "predictions",
+            ["series_id", column, "seq"],
+            sqlite_where=_PICTURES,
+            postgresql_where=_PICTURES,
+        )
     _scores()
     _models()
     _feeds()
@@ -132,7 +133,7 @@ def downgrade() -> None:
     """Drop it again."""
     for name in ("feed_health", "feed_minutes", "feeds", "drift_history", "drift", "models", "label_totals", "scores"):
         op.drop_table(name)
-    for name in ("ix_predictions_pictures", "ix_predictions_stream"):
+    for name in ("ix_predictions_pictures", "ix_predictions_pictures_at", "ix_predictions_stream"):
         op.drop_index(name, "predictions")
     with op.batch_alter_table("feedback") as table:
         table.drop_column("retracted")
