@@ -189,6 +189,7 @@ class Retrainings(RuleBasedStateMachine):
         """When everything is well again, runs end, nothing is left waiting, and the champion is what was accepted last
         and did not fail."""
         world = self.world
+        self.wild = True  # the budget is another one from here on
         world.jump = max(world.jump, timedelta(0))
         world.registry_up = world.jobs_visible = True
         world.killed_before_jobs = False
