@@ -177,7 +177,7 @@ def _accuracy(evaluation: Path) -> float:
 def _key() -> str:
     digest = hashlib.sha256(repr(sorted(RECIPES.items())).encode() + repr(TRAFFIC).encode())
     for path in sorted((REPOSITORY / "model" / "puzzlenet").rglob("*.py")):
-        if path.name not in _SERVING_ONLY and not _SERVING_FOLDERS & set(path.parts):
+        if path.name not in _NOT_TRAINING and not _NOT_TRAINING_FOLDERS & set(path.parts):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
