@@ -26,9 +26,9 @@ from pathlib import Path
 from tests.harness.settings import REPOSITORY, Settings, from_environment
 
 # Files of the model package that neither data nor weights depend on; a change there needs no new training.
-_SERVING_ONLY = {"serve.py", "supervisor.py", "handler.py", "registry.py", "protocol.py", "package.py", "manifest.py"}
-_SERVING_ONLY |= {"signing.py", "gate.py", "judging.py"}
-_SERVING_FOLDERS = {"cli", "records", "store", "quality", "retrain"}
+_NOT_TRAINING = {"serve.py", "supervisor.py", "handler.py", "registry.py", "protocol.py", "package.py", "manifest.py"}
+_NOT_TRAINING |= {"gate.py", "judging.py", "signing.py"}
+_NOT_TRAINING_FOLDERS = {"cli", "records", "retrain", "store", "quality", "scoring"}
 
 
 @dataclass(frozen=True, slots=True)
