@@ -31,6 +31,7 @@ from puzzlenet.network import PuzzleNet, normalise, on_device
 from puzzlenet.reference import write_reference
 from puzzlenet.splits import hold_out
 from puzzlenet.team import ALONE, Team
+from puzzlenet.warm import begin_as, named
 from puzzlenet.weights import save_weights
 
 Triple = tuple[float, float, float]
@@ -59,12 +60,13 @@ def train(
     clock: Clock = time.monotonic,
     checkpoint: Checkpoint | None = None,
     team: Team = ALONE,
+    start: Path | None = None,
 ) -> Trained:
     """Train on a data set and write a run folder. Raises BadDataError for unusable data, before anything is written.
 
     With a checkpoint, a run that was cut off goes on after its last saved epoch and ends with the same weights;
     BadCheckpointError says that it is of another run. Of a team the first worker alone writes, reads the
-    checkpoint and tells of epochs; all of them return the result.
+    checkpoint and tells of epochs; all of them return the result. ``start`` is a run or version to begin as.
     """
     require_every_class(dataset, at_least=4)
     device = pick_device(config.device)
@@ -74,7 +76,10 @@ def train(
         split = _split(dataset.pixels(config.image_size, on_load), dataset.labels(), dataset.groups, config, device)
         model = _model_config(dataset, split, config)
         network = on_device(PuzzleNet(model.architecture, len(dataset.classes)), device)
-        network.whiten(normalise(split.train_x[:_WHITEN], model.mean, model.std))
+        begun = begin_as(network, model, start) if start is not None else None
+        if begun is None:
+            network.whiten(normalise(split.train_x[:_WHITEN], model.mean, model.std))
+        model = begun or model
         digest = dataset.digest()
         fitted = fit(
             network,
@@ -84,7 +89,7 @@ def train(
             on_epoch=on_epoch if team.first else lambda _: None,
             clock=clock,
             checkpoint=checkpoint,
-            data=digest,
+            data=digest + named(start),
             team=team,
         )
         network.load_state_dict(fitted.best.state)

@@ -145,7 +145,7 @@ class Stages:
         train_side = prepared.manifest.of("train")
         images = self.datasets.images([entry.image for entry in train_side])
         materialise(prepared.manifest, train_side, images, folder, copies(prepared.manifest, champion.data))
-        self._train(folder, self._recipe(champion))
+        self._train(folder, self._recipe(champion), champion.version.folder)
         version = package(
             self.work / "run",
             self.work / "challenger",
@@ -224,7 +224,7 @@ class Stages:
             options["epochs"] = self.settings.epochs
         return TrainConfig(**options)
 
-    def _train(self, folder: Path, config: TrainConfig) -> None:
+    def _train(self, folder: Path, config: TrainConfig, start: Path) -> None:
         def tell(epoch: Epoch) -> None:
             self.run.progress(
                 self.now(),
@@ -236,14 +236,15 @@ class Stages:
                 eta_s=round(epoch.eta),
             )
 
+        out = self.work / "run"
         place = self.run.checkpoint(self.settings.checkpoint_every, config.epochs)
         try:
-            train(open_dataset(folder), self.work / "run", config, on_epoch=tell, checkpoint=place)
+            train(open_dataset(folder), out, config, on_epoch=tell, checkpoint=place, start=start)
         except BadCheckpointError as exc:
             self.run.progress(self.now(), "train", again=str(exc))
             self.run.drop_checkpoint()
-            shutil.rmtree(self.work / "run", ignore_errors=True)
-            train(open_dataset(folder), self.work / "run", config, on_epoch=tell, checkpoint=place)
+            shutil.rmtree(out, ignore_errors=True)
+            train(open_dataset(folder), out, config, on_epoch=tell, checkpoint=place, start=start)
 
     def _pull(self, digest: str, name: str) -> Version:
         folder = self.work / name
