@@ -45,7 +45,7 @@ def retrain(
     spent = float(run.state.get("seconds", 0.0))
     with TemporaryDirectory(dir=workdir, prefix="retrain-") as work:
         stages = Stages(settings=settings, registry=registry, monitor=monitor, run=run, work=Path(work), now=now)
-        outcome = _decide(stages, lambda: spent + time.monotonic() - started)
+        outcome = _decide(stages, lambda: round(spent + time.monotonic() - started, 1))
     run.note(outcome=outcome.to_dict())
     run.drop_checkpoint()
     run.progress(now(), "decided", outcome=outcome.outcome)
