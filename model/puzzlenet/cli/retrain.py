@@ -110,6 +110,10 @@ def _run(settings: "RetrainSettings", workdir: Path | None, termination_log: Pat
     from puzzlenet.retrain.outcome import write_termination
     from puzzlenet.retrain.run import retrain as start
 
+    rank = os.environ.get("RANK", os.environ.get("JOB_COMPLETION_INDEX", "0"))
+    if rank != "0":  # a run decides once, and trains in the process that decides
+        console.err.print(f"worker {rank} has nothing to do: worker 0 trains and decides")
+        return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGTERM, _evicted)
     registry = Registry.connect(settings.location, os.environ, _PATIENCE)

@@ -199,8 +199,6 @@ class Bucket:
             raise RegistryError(
                 reason.format(endpoint=endpoint, bucket=bucket), retry=exc.code not in _REASONS
             ) from exc
-        except ValueError as exc:
-            raise RegistryError(f"--bucket '{bucket}' is not a name that S3 allows: {exc}") from exc
         except (urllib3.exceptions.HTTPError, ServerError, InvalidResponseError, OSError) as exc:
             raise RegistryError(
                 f"the registry at {endpoint} cannot be reached ({type(exc).__name__}): "

@@ -88,3 +88,42 @@ def test_a_bad_image_in_training_data_is_named(puzzlenet: Command, tmp_path: Pat
     done = puzzlenet("train", tmp_path / "data", tmp_path / "run")
     assert done.returncode == 2 and "b/4.png is neither PNG nor JPEG" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+
+
+RETRAIN = ("retrain", "--run", "r", "--namespace", "n", "--model", "m", "--line", "l", "--endpoint", "127.0.0.1:1")
+CHAMPION = ("--champion", "sha256:" + "0" * 64, "--trigger", "t", "--monitor", "http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ((*RETRAIN, *CHAMPION, "--max-lateness", "soon"), "--max-lateness 'soon'"),
+        ((*RETRAIN, *CHAMPION, "--size", "big"), "--size 'big'"),
+        ((*RETRAIN, *CHAMPION, "--gate-alpha", "2"), "--gate-alpha 2.0"),
+        ((*RETRAIN, *CHAMPION, "--run", "a/b"), "--run 'a/b'"),
+        ((*RETRAIN, *CHAMPION, "--monitor", "monitor:80"), "--monitor 'monitor:80'"),
+    ],
+)
+def test_a_wrong_option_of_a_run_is_named_where_the_operator_looks(
+    puzzlenet: Command, tmp_path: Path, words: tuple[str, ...], sentence: str
+) -> None:
+    done = puzzlenet(*words, "--termination-log", tmp_path / "log")
+    assert done.returncode == 2 and sentence in done.stderr
+    told = json.loads((tmp_path / "log").read_text())
+    assert told["outcome"] == "Failed" and sentence in told["message"]
+
+
+def test_a_gate_that_refuses_exits_with_1_and_says_why(
+    puzzlenet: Command, version: Path, pieces: Path, tmp_path: Path
+) -> None:
+    done = puzzlenet("gate", version, version, "--golden", pieces, "--target", pieces, "--out", tmp_path / "gate.json")
+    assert done.returncode == 1 and "not shown to be better" in done.stdout
+    assert json.loads((tmp_path / "gate.json").read_text())["accepted"] is False
+
+
+def test_a_data_set_is_checked_with_a_report(puzzlenet: Command, version: Path, pieces: Path, tmp_path: Path) -> None:
+    done = puzzlenet("dataset", "check", pieces, "--champion", version, "--reference", pieces, "--out", tmp_path / "r")
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "r" / "quality.html").is_file() and "label noise" in done.stdout
+    few = puzzlenet("dataset", "check", pieces, "--min-images", "1000")
+    assert few.returncode == 1 and "at least 1000 are needed" in few.stdout
