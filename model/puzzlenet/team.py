@@ -174,8 +174,6 @@ class _Sum(torch.autograd.Function):
         return total
 
 
-# A collective is a call to others: it stays outside what is compiled.
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _summed(value: Tensor) -> Tensor:
     out: Tensor = _Sum.apply(value)  # type: ignore[no-untyped-call]
     return out

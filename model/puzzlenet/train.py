@@ -71,7 +71,7 @@ def train(
     require_every_class(dataset, at_least=4)
     device = pick_device(config.device)
     _prepare_torch(config, device)
-    config = replace(config, compile=_compiles(config.compile, device))
+    config = replace(config, compile=_compiles(config.compile, device, team))
     with new_folder(target) if team.first else nullcontext() as work:
         split = _split(dataset.pixels(config.image_size, on_load), dataset.labels(), dataset.groups, config, device)
         model = _model_config(dataset, split, config)
@@ -126,8 +126,12 @@ def pick_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def _compiles(wanted: bool | None, device: torch.device) -> bool:
+def _compiles(wanted: bool | None, device: torch.device, team: Team) -> bool:
     """By default a GPU's network is compiled where a C compiler is, which torch builds its kernels' launchers with."""
+    if team.size > 1:  # the norms of a team call the others in the middle of what would be compiled
+        if wanted:
+            raise PuzzleNetError("--compile: not with several workers; leave out --compile or --distributed")
+        return False
     possible = any(shutil.which(name) for name in (os.environ.get("CC") or "cc", "gcc", "clang"))
     if wanted and not possible:
         raise PuzzleNetError("--compile: there is no C compiler (cc, gcc or clang) here; use --no-compile")

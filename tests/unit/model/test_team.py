@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,12 @@ def test_a_worker_that_is_lost_ends_the_others_with_exit_code_1(pieces: Path, tm
 def test_a_place_that_cannot_be_is_named(environment: dict[str, str], sentence: str) -> None:
     with pytest.raises(PuzzleNetError, match=sentence), join(environment, torch.device("cpu")):
         pass
+
+
+def test_several_workers_do_not_compile(pieces: Path, tmp_path: Path) -> None:
+    with pytest.raises(PuzzleNetError, match="--compile: not with several workers"):
+        train(open_dataset(pieces), tmp_path / "run", replace(CONFIG, compile=True), team=Team(0, 2))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_team_of_one_needs_nobody() -> None:
