@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -152,3 +154,17 @@ def test_without_the_library_a_sentence_says_how_to_get_it(monkeypatch: pytest.M
     monkeypatch.setattr(alibi, "_missing", "No module named 'alibi_detect'")
     with pytest.raises(Refused, match=r"pip install 'puzzlemodel\[drift,alibi\]', or set drift\.backend to builtin"):
         alibi.backend()
+
+
+def test_simulating_stays_within_the_plan() -> None:
+    larger = reference(400)
+    plan = replace(alibi.backend().plan(wanted("MMDOnline", 100), larger, ENOUGH), streams=1_500)
+    before = _memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")
+    alibi.backend().build(wanted("MMDOnline", 100), plan, larger, 1)
+    assert _memory("VmHWM") - before < alibi.COSTS["MMDOnline"].memory(plan) < 100 * MIB
+
+
+def _memory(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
