@@ -164,7 +164,8 @@ def prune(
             gone = retention.preview() if dry_run else retention.prune()
         print(
             f"{'would delete' if dry_run else 'deleted'} {gone.predictions} predictions, {gone.feedback} labels, "
-            f"{gone.images} images, {gone.series} revisions that nothing is left of"
+            f"{gone.images} images, {gone.minutes} minutes of accuracy and input health, {gone.series} revisions that "
+            "nothing is left of"
         )
 
 

@@ -103,8 +103,8 @@ class Store(Protocol):
     def old(self, cutoff: int, limit: int) -> Sequence[tuple[int, str, str | None]]:
         """Predictions from before the cutoff: seq, id, digest of its image."""
 
-    def count_old(self, cutoff: int) -> Pruned:
-        """How much a prune would delete."""
+    def count_old(self, cutoff: int, minutes_cutoff: int) -> Pruned:
+        """How much a prune would delete; minutes of input health have a cutoff of their own."""
 
     def delete(self, seqs: Sequence[int]) -> Pruned:
         """Delete predictions and their labels."""

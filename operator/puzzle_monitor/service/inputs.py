@@ -12,6 +12,7 @@ from puzzle_monitor.core.feeds.health import Verdict, parse, verdict
 from puzzle_monitor.core.stored import Feed
 from puzzle_monitor.core.times import micros
 from puzzle_monitor.ports import Store, Unavailable
+from puzzle_monitor.service.telemetry import Telemetry
 
 log = logging.getLogger("puzzle_monitor")
 
@@ -19,8 +20,8 @@ log = logging.getLogger("puzzle_monitor")
 class Inputs:
     """Judges feeds at most once a minute."""
 
-    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
-        self._store, self._clock = store, clock
+    def __init__(self, store: Store, clock: Callable[[], datetime], telemetry: Telemetry) -> None:
+        self._store, self._clock, self._telemetry = store, clock, telemetry
         self._started = micros(clock())
         self._judged = 0
         self._lock = threading.Lock()
@@ -35,6 +36,10 @@ class Inputs:
             self._judged = now // MINUTE
         except Unavailable as outage:
             log.warning("input health is not judged now: %s", outage)
+        except Exception:
+            # Counters decide about canaries: they must not go away because of this.
+            self._telemetry.failed("health")
+            log.exception("input health cannot be judged")
         finally:
             self._lock.release()
 

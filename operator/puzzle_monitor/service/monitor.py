@@ -45,7 +45,7 @@ class Monitor:
         self._keep = keep
         self._patience = patience
         self.commits = GroupCommit(self._write, telemetry)
-        self.inputs = Inputs(store, clock)
+        self.inputs = Inputs(store, clock, telemetry)
 
     def _write(self, work: Work) -> Outcomes:
         now = self.clock()

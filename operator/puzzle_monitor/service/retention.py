@@ -41,9 +41,13 @@ class Retention:
         """What is older than this goes, in microseconds."""
         return micros(self._clock() - self._keep)
 
+    @property
+    def _minutes_cutoff(self) -> int:
+        return max(self.cutoff, micros(self._clock() - MINUTES_KEPT))
+
     def preview(self) -> Pruned:
         """How much would go. Blocks."""
-        return self._store.count_old(self.cutoff)
+        return self._store.count_old(self.cutoff, self._minutes_cutoff)
 
     def prune(self) -> Pruned:
         """Delete it. Blocks; may be interrupted anywhere and begun again.
@@ -61,7 +65,7 @@ class Retention:
         while (left := self._store.delete_leftovers(cutoff, _STEP)) != Pruned():
             gone += left
             time.sleep(_PAUSE_S)
-        minutes = max(cutoff, micros(self._clock() - MINUTES_KEPT))
+        minutes = self._minutes_cutoff
         while (left := self._store.delete_states(cutoff, minutes, _STEP)) != Pruned():
             gone += left
             time.sleep(_PAUSE_S)

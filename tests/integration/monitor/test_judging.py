@@ -34,7 +34,7 @@ class World:
 
     def __init__(self, store: SqlStore) -> None:
         self.store, self.now = store, START
-        self.inputs = Inputs(store, lambda: self.now)
+        self.inputs = Inputs(store, lambda: self.now, Telemetry())
 
     def send(self, minutes: int, n: int = 50, line: str = "line-1", late: float = 0.2, **image: Any) -> None:
         """So many minutes of images, in two commits each."""
@@ -140,11 +140,20 @@ def test_health_is_in_the_metrics(world: World) -> None:
 
 
 def test_judging_that_is_not_possible_now_is_put_off(world: World) -> None:
-    class Away:
-        def judge(self, now: int) -> None:
-            raise Unavailable("the database does not answer")
+    """Neither an outage nor a bug takes the metrics away."""
 
-    Inputs(Away(), lambda: START).catch_up()  # type: ignore[arg-type]
+    class Away:
+        def __init__(self, error: Exception) -> None:
+            self._error = error
+
+        def judge(self, now: int) -> None:
+            raise self._error
+
+    telemetry = Telemetry()
+    for error in (Unavailable("the database does not answer"), RuntimeError("a bug")):
+        Inputs(Away(error), lambda: START, telemetry).catch_up()  # type: ignore[arg-type]
+    found = telemetry.expose(world.store, 0, world.inputs.verdict).decode()
+    assert 'puzzle_monitor_failures_total{where="health"} 1.0' in found
 
 
 def test_minutes_states_and_silent_feeds_are_pruned(world: World) -> None:

@@ -83,11 +83,11 @@ def test_retention_deletes_in_steps_and_may_be_run_again(store: SqlStore, tmp_pa
     store.write(Work(images=tuple(marks)), micros(NOW), 0)
     telemetry = Telemetry()
     retention = Retention(store, images, timedelta(days=90), lambda: NOW, telemetry)
-    assert retention.preview() == retention.prune() == Pruned(predictions=1200, images=2)
+    assert retention.preview() == retention.prune() == Pruned(predictions=1200, images=2, minutes=1)
     assert retention.prune() == Pruned()
     assert [images.get(mark) for mark in marks] == [None, None, JPEG]
     assert b'puzzle_monitor_pruned_total{kind="predictions"} 1200.0' in telemetry.expose(
-        store, 0, Inputs(store, lambda: NOW).verdict
+        store, 0, Inputs(store, lambda: NOW, telemetry).verdict
     )
     (total,) = store.totals()
     assert sum(total.buckets) == 1300, "counts outlive the rows"

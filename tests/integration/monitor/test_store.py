@@ -241,7 +241,7 @@ def test_pruning_takes_rows_and_leaves_counts_until_a_series_is_gone(store: SqlS
     write(store, records=(*gone, kept), feedback=tuple(feedback(one.id, "ok") for one in (*gone, kept)))
     write(store, feedback=(feedback("never-came", "ok"),), images=(ImageMark(gone[0].id, "aa"),))
     cutoff = micros(NOW - timedelta(days=1))
-    assert store.count_old(cutoff) == Pruned(predictions=2, feedback=2, images=1, series=1)
+    assert store.count_old(cutoff, 0) == Pruned(predictions=2, feedback=2, images=1, series=1, minutes=2)
     rows = store.old(cutoff, 10)
     assert sorted(one for _, one, _ in rows) == sorted(one.id for one in gone)
     assert store.delete([seq for seq, _, _ in rows]) == Pruned(predictions=2, feedback=2, images=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, exists, func, select
 
 from puzzle_monitor.adapters.sql.tables import (
     drift,
@@ -34,7 +34,7 @@ def old(connection: Connection, cutoff: int, limit: int) -> Sequence[tuple[int, 
     return found
 
 
-def count(connection: Connection, cutoff: int) -> Pruned:
+def count(connection: Connection, cutoff: int, minutes_cutoff: int) -> Pruned:
     """How much would go."""
     rows = func.count()
     gone = select(rows, func.count(_P.image_digest)).where(_P.at < cutoff)
@@ -44,7 +44,17 @@ def count(connection: Connection, cutoff: int) -> Pruned:
         select(rows).select_from(feedback).where(_F.prediction_id.in_(theirs) | _orphan(cutoff))
     ).scalar_one()
     idle = connection.execute(select(rows).select_from(series).where(series.c.seen < cutoff)).scalar_one()
-    return Pruned(there, labels, images, idle)
+    return Pruned(there, labels, images, idle) + _count_states(connection, cutoff, minutes_cutoff)
+
+
+def _count_states(connection: Connection, cutoff: int, minutes_cutoff: int) -> Pruned:
+    def number(table: Table, where: ColumnElement[bool]) -> int:
+        return connection.execute(select(func.count()).select_from(table).where(where)).scalar_one()
+
+    minutes = number(scores, scores.c.minute < cutoff // MINUTE)
+    minutes += number(feed_minutes, feed_minutes.c.minute < minutes_cutoff // MINUTE)
+    states = number(drift_history, drift_history.c.at < cutoff) + number(drift, drift.c.at < cutoff)
+    return Pruned(minutes=minutes, drift=states, feeds=number(feeds, feeds.c.last_received < cutoff))
 
 
 def remove(connection: Connection, seqs: Sequence[int]) -> Pruned:
@@ -68,11 +78,11 @@ def remove_leftovers(connection: Connection, cutoff: int, limit: int) -> Pruned:
 def remove_states(connection: Connection, cutoff: int, minutes_cutoff: int, limit: int) -> Pruned:
     """Delete some old minutes, old points of drift and states of versions that nobody watches any more."""
     minutes = 0
-    for table, owner, before in (
-        (scores, scores.c.series_id, cutoff // MINUTE),
-        (feed_minutes, feed_minutes.c.feed_id, minutes_cutoff // MINUTE),
+    for table, owner, owners, before in (
+        (scores, scores.c.series_id, series.c.id, cutoff // MINUTE),
+        (feed_minutes, feed_minutes.c.feed_id, feeds.c.id, minutes_cutoff // MINUTE),
     ):
-        for number in connection.execute(select(owner).distinct()).scalars().all():
+        for number in connection.execute(select(owners)).scalars().all():
             mine = select(table.c.minute).where(owner == number, table.c.minute < before)
             last = connection.execute(mine.order_by(table.c.minute).offset(limit).limit(1)).scalar_one_or_none()
             gone = delete(table).where(owner == number, table.c.minute < (before if last is None else last))

@@ -122,9 +122,9 @@ class SqlStore:
         with self._database.reading() as connection:
             return pruning.old(connection, cutoff, limit)
 
-    def count_old(self, cutoff: int) -> Pruned:
+    def count_old(self, cutoff: int, minutes_cutoff: int) -> Pruned:
         with self._database.reading() as connection:
-            return pruning.count(connection, cutoff)
+            return pruning.count(connection, cutoff, minutes_cutoff)
 
     def delete(self, seqs: Sequence[int]) -> Pruned:
         with self._database.writing() as connection:
