@@ -120,6 +120,17 @@ def test_the_operator_is_told_of_the_monitor_in_words_that_it_knows(render: Rend
     assert {name for name in told if name.startswith("PUZZLE_")} <= known
 
 
+def test_servers_ask_for_signatures_where_there_is_a_key_and_never_see_the_private_one(render: Render) -> None:
+    spec = render("runtime.verifySecret=line-keys")["ClusterServingRuntime", "puzzlenet-torchserve"]["spec"]
+    (server,) = spec["containers"]
+    assert {"name": "PUZZLENET_VERIFY_KEY", "value": "/etc/puzzle-signing/verify.pub"} in server["env"]
+    assert {"name": "signing", "mountPath": "/etc/puzzle-signing", "readOnly": True} in server["volumeMounts"]
+    (volume,) = [volume for volume in spec["volumes"] if volume["name"] == "signing"]
+    assert volume["secret"] == {"secretName": "line-keys", "items": [{"key": "verify.pub", "path": "verify.pub"}]}
+    plain = render()["ClusterServingRuntime", "puzzlenet-torchserve"]["spec"]
+    assert "env" not in plain["containers"][0] and [volume["name"] for volume in plain["volumes"]] == ["tmp"]
+
+
 def test_named_namespaces_get_the_predictors_token(render: Render) -> None:
     objects = render("operator.watchNamespaces={lyon}")
     tokens, copy = (decoded(objects["Secret", name]) for name in ("puzzle-monitor-tokens", "puzzle-monitor-ingest"))
