@@ -6,6 +6,7 @@
 #   docker build --target drift .
 #
 # BASE_IMAGE: a Debian 12 with Python 3.11 and its venv module; the test cluster gives one of its own.
+# COMMIT: what `git rev-parse HEAD` says, for the provenance of versions that are trained in the image.
 # PYTHON_INDEX: take packages from this index instead of the default one.
 # TORCH_INDEX: an index with other builds of torch, for instance PyTorch's own for CPUs, which makes the model's
 #   image about 4 GB smaller. Only then is torch installed without the lock file's hashes.
@@ -106,7 +107,10 @@ RUN --mount=type=bind,from=tools,source=/opt/uv,target=/opt/uv \
 
 # ---- model: TorchServe with its Java runtime, and the trainer
 FROM model-packages AS model
+# The commit that the code is from: the provenance of a version that is trained here names it.
+ARG COMMIT
 COPY --from=project /app/project /app/project
+ENV PUZZLENET_COMMIT=${COMMIT}
 ENV PATH=/app/project/bin:/app/.venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/app/project PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 USER 65532:65532

@@ -207,6 +207,12 @@ def _pip_configuration(paths: Paths) -> Path:
     return own
 
 
+def _commit() -> str:
+    """The commit of this checkout; empty where it is none."""
+    command = ["git", "-C", str(REPOSITORY), "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def build(paths: Paths, target: str, tag: str, arguments: Mapping[str, str]) -> None:
     """Build one stage of the Dockerfile as `tag`. Layers that have not changed come from the storage."""
     buildah = Buildah(paths, paths.logs / f"image-{target}.log")
@@ -220,6 +226,8 @@ def build(paths: Paths, target: str, tag: str, arguments: Mapping[str, str]) -> 
     for name in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"):
         if os.environ.get(name):
             values.setdefault("PYTHON_INDEX", os.environ[name])
+    if target == "model" and (commit := _commit()):
+        values.setdefault("COMMIT", commit)
     for name, value in values.items():
         options += ["--build-arg", f"{name}={value}"]
     ignore = ["--ignorefile", str(REPOSITORY / ".dockerignore"), "--file", str(REPOSITORY / "Dockerfile")]

@@ -138,11 +138,12 @@ def main() -> None:
         line.show(big)
         worse = story.step("Bigger pieces come along", lambda: accuracy(line))
         second = story.step("Drift, harm, data check, training, gate, canary, promotion", lambda: heal(story, first))
+        inspector.share = 0.0
         better = story.step("The new champion on bigger pieces", lambda: accuracy(line))
         line.show(small)
         kept = story.step("… and on the small ones", lambda: accuracy(line))
         line.show(later)
-        inspector.error = 0.7
+        inspector.share, inspector.error = 1.0, 0.7
         poisoned = story.step("A careless shift: labels are wrong", lambda: poison(story, inspector))
         inspector.error = 0.0
         serving = story.space.champion(MODEL)

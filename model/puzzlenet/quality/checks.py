@@ -218,17 +218,19 @@ def _noise(new: Sequence[Facts], noise: Sequence[Opinion], limits: Limits) -> Fi
             sentence=f"{reason}: the gate's recall floors decide",
             limit=limits.mislabelled,
         )
-    worst = max(opinion.share or 0.0 for opinion in able)
-    suspicious = np.any([opinion.suspicious for opinion in able], axis=0)
+    # The first that can tell decides: neighbours disagree about a product that the champion is only learning.
+    opinion, share = able[0], able[0].share or 0.0
     offenders = tuple(
-        Offender(facts, f"labelled {facts.sample.label}") for facts, hit in zip(new, suspicious, strict=True) if hit
+        Offender(facts, f"labelled {facts.sample.label}")
+        for facts, hit in zip(new, opinion.suspicious, strict=True)
+        if hit
     )
-    status: Status = "fail" if worst > limits.mislabelled else "warn" if worst > limits.mislabelled / 2 else "pass"
+    status: Status = "fail" if share > limits.mislabelled else "warn" if share > limits.mislabelled / 2 else "pass"
     return Finding(
         check="label noise",
         status=status,
-        sentence=f"{told}: {worst:.1%} look mislabelled, allowed {limits.mislabelled:.0%}",
-        value=round(worst, 4),
+        sentence=f"{told}: {share:.1%} look mislabelled to the {opinion.who}, allowed {limits.mislabelled:.0%}",
+        value=round(share, 4),
         limit=limits.mislabelled,
         offenders=offenders,
     )

@@ -145,6 +145,8 @@ def _container(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, stor
             _from_secret("AWS_ACCESS_KEY_ID", secret),
             _from_secret("AWS_SECRET_ACCESS_KEY", secret),
             {"name": "AWS_REGION", "value": store.region},
+            # Part of the provenance of what it makes.
+            {"name": "PUZZLENET_IMAGE", "value": trainer.image},
             {"name": "HOME", "value": "/work"},
             # Pictures and checkpoints are unpacked where there is room.
             {"name": "TMPDIR", "value": "/work"},

@@ -123,6 +123,17 @@ def test_the_neighbours_catch_it_where_the_champion_has_never_been() -> None:
     assert champion.share is None and neighbours.share is not None and neighbours.share > 0.2
 
 
+def test_neighbours_do_not_overrule_a_champion_that_can_tell() -> None:
+    """Of a product that the champion has only begun to learn, the neighbours of good labels are often others."""
+    none = np.zeros(400, dtype=bool)
+    sure = Opinion(who="champion", share=0.03, judged=90, suspicious=none, reason="3 of 90 labels contradict it")
+    others = Opinion(who="neighbours", share=0.25, judged=370, suspicious=~none, reason="92 of 370 contradict them")
+    finding = _finding(_judged(_facts(400), noise=(sure, others)), "label noise")
+    assert finding.status == "pass" and finding.value == 0.03 and not finding.offenders
+    blind = Opinion(who="champion", share=None, judged=3, suspicious=none, reason="only 3 of 400 look familiar")
+    assert _finding(_judged(_facts(400), noise=(blind, others)), "label noise").status == "fail"
+
+
 def test_where_nobody_can_tell_it_says_so_and_refuses_nothing() -> None:
     quality = _judged(_facts(400), noise=opinions(_evidence(0.5, shift=50.0, signal=0.0)))
     finding = _finding(quality, "label noise")
