@@ -27,7 +27,7 @@ help: ## Show what can be made
 .PHONY: demo
 demo: venv ## Cluster up, train, serve, send line traffic, promote a good canary, roll back bad ones
 	@$(STAGE) "cluster" "20 to 25 minutes cold, 2 minutes from caches, seconds when it is up" $(CLUSTER) up
-	@$(STAGE) "images and chart" "4 minutes cold, seconds from caches" $(MAKE) --no-print-directory install
+	@$(STAGE) "images and chart" "6 minutes cold, seconds from caches" $(MAKE) --no-print-directory install
 	@$(STAGE) "demo" "about 12 minutes" $(IN_CLUSTER) python -m tests.demo
 
 .PHONY: test
@@ -35,8 +35,8 @@ test: venv ## All tests: the quick gate, then integration and end-to-end on the 
 	@start=$$SECONDS; \
 	$(MAKE) --no-print-directory verify && \
 	$(STAGE) "cluster" "20 to 25 minutes cold, 2 minutes from caches, seconds when it is up" $(CLUSTER) up && \
-	$(STAGE) "images and chart" "4 minutes cold, seconds from caches" $(MAKE) --no-print-directory install && \
-	$(STAGE) "integration tests" "8 minutes" $(MAKE) --no-print-directory integration && \
+	$(STAGE) "images and chart" "6 minutes cold, seconds from caches" $(MAKE) --no-print-directory install && \
+	$(STAGE) "integration tests" "15 minutes" $(MAKE) --no-print-directory integration && \
 	$(STAGE) "trained versions" "6 minutes cold, seconds from caches" $(IN_CLUSTER) python -m tests.harness.lab && \
 	$(STAGE) "end-to-end tests" "12 minutes" $(MAKE) --no-print-directory e2e && \
 	printf '\nmake test: everything passed in %d s\n' $$((SECONDS - start))
@@ -50,7 +50,7 @@ down: venv ## Stop the local cluster and clean up after it (caches stay; `make c
 .PHONY: verify
 verify: venv ## The quick local gate: format, lint, types, layers, unit tests, generated files, charts
 	@$(STAGE) "format, lint, types, layers" "1 minute" $(MAKE) --no-print-directory lint
-	@$(STAGE) "unit tests" "2 minutes" $(MAKE) --no-print-directory unit
+	@$(STAGE) "unit tests" "3 minutes" $(MAKE) --no-print-directory unit
 	@$(STAGE) "generated files and chart" "seconds; 2 minutes when helm is built first" $(MAKE) --no-print-directory crds-check helm-lint
 
 .PHONY: format
@@ -110,8 +110,8 @@ chaos: venv ## On the cluster: Prometheus stopped for 10 minutes in mid-canary, 
 .PHONY: story
 story: venv ## On the cluster: a line that retrains its own model, from drift to promotion, and wrong labels that never reach it
 	@$(STAGE) "cluster" "20 to 25 minutes cold, 2 minutes from caches, seconds when it is up" $(CLUSTER) up
-	@$(STAGE) "images and chart" "8 minutes cold, seconds from caches" $(MAKE) --no-print-directory install
-	@$(STAGE) "story" "about 30 minutes" $(IN_CLUSTER) python -m tests.story
+	@$(STAGE) "images and chart" "6 minutes cold, seconds from caches" $(MAKE) --no-print-directory install
+	@$(STAGE) "story" "about 10 minutes" $(IN_CLUSTER) python -m tests.story
 
 .PHONY: integration
 integration: venv ## Tests against the real API server, registry and TorchServe

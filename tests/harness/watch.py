@@ -72,7 +72,7 @@ class Watcher:
                 last, printed_at = cells, time.monotonic()
 
     def _print(self, stamp: str, cells: tuple[str, ...], counts: str) -> None:
-        widths = (10, 13, 6, 7, 8, 9, 8)
+        widths = (8, 11, 6, 7, 8, 11, 8, 11)
         row = " ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=False))
         self._out(f"{stamp:8s}  {row}  {counts}")
 
