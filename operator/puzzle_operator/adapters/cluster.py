@@ -6,6 +6,8 @@ import base64
 import binascii
 import hashlib
 import logging
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,13 +39,16 @@ _REGION_ANNOTATION = "serving.kserve.io/s3-region"
 _REVISION_LABEL = "serving.knative.dev/revision"
 _GENERATION_LABEL = "serving.knative.dev/configurationGeneration"
 _MAX_MESSAGE = 1000
+_LEFTOVERS_S = 20.0
 
 
 class KubeCluster:
     """The `Cluster` port over a real API server."""
 
-    def __init__(self, kube: Kube) -> None:
+    def __init__(self, kube: Kube, clock: Callable[[], float] = time.monotonic) -> None:
         self._kube = kube
+        self._clock = clock
+        self._leftovers_since: dict[str, float] = {}
 
     async def model(self, namespace: str, name: str) -> JsonObject | None:
         try:
@@ -53,16 +58,35 @@ class KubeCluster:
 
     async def service(self, model: PuzzleModel) -> Service | Absence:
         path = f"/apis/serving.kserve.io/v1beta1/namespaces/{model.namespace}/inferenceservices/{model.name}"
+        selector = f"{MODEL_LABEL}={model.name}"
+        of_revisions = f"/apis/serving.knative.dev/v1/namespaces/{model.namespace}/revisions"
         try:
             found = await self._kube.get(path)
         except NotFoundError as exc:
-            return Absence.NONE if exc.known_kind else Absence.NO_API
+            if not exc.known_kind:
+                return Absence.NO_API
+            self._wait_for_leftovers(model, await self._list(of_revisions, selector))
+            return Absence.NONE
+        self._leftovers_since.pop(model.key, None)
         if found["metadata"].get("deletionTimestamp"):
             raise Unavailable("the InferenceService is being deleted", retry_after=1.0)
-        selector = f"{MODEL_LABEL}={model.name}"
-        revisions = await self._list(f"/apis/serving.knative.dev/v1/namespaces/{model.namespace}/revisions", selector)
+        revisions = await self._list(of_revisions, selector)
         pods = await self._list(f"/api/v1/namespaces/{model.namespace}/pods", selector)
         return read_service(model, found, revisions, pods)
+
+    def _wait_for_leftovers(self, model: PuzzleModel, revisions: list[JsonObject]) -> None:
+        """Let the garbage collection of a deleted InferenceService end before anything of its name is made again.
+
+        Otherwise KServe takes the old Knative service for the new one, loses it, and the ingress, told of the old
+        route's end after the new one's beginning, answers 404. Only for a while: revisions may have been orphaned.
+        """
+        if not revisions:
+            self._leftovers_since.pop(model.key, None)
+            return
+        since = self._leftovers_since.setdefault(model.key, self._clock())
+        if self._clock() - since < _LEFTOVERS_S:
+            names = ", ".join(str(one["metadata"]["name"]) for one in revisions[:3])
+            raise Unavailable(f"the InferenceService was deleted, and its revisions go: {names}", retry_after=1.0)
 
     async def _list(self, path: str, selector: str) -> list[JsonObject]:
         try:

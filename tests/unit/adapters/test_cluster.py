@@ -3,13 +3,14 @@ errors."""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, cast
 
 import pytest
 
-from puzzle_operator.adapters.cluster import read_service
-from puzzle_operator.adapters.kube import NotFoundError, _checked
-from puzzle_operator.core.facts import Share
+from puzzle_operator.adapters.cluster import KubeCluster, read_service
+from puzzle_operator.adapters.kube import Kube, NotFoundError, _checked
+from puzzle_operator.core.facts import Absence, Share
 from puzzle_operator.ports import Conflict, Credentials, Forbidden, Rejected, Unavailable
 from tests.builders import V1, a_model
 
@@ -178,3 +179,33 @@ def test_an_unknown_resource_is_told_from_an_unknown_object() -> None:
 
 def test_credentials_do_not_show_their_secret() -> None:
     assert "hunter2" not in repr(Credentials("AKIA123", "hunter2", https=True))
+
+
+class Answers:
+    """An API server without an InferenceService, and with these revisions."""
+
+    def __init__(self, *revisions: str) -> None:
+        self.revisions = list(revisions)
+
+    async def get(self, path: str, **_: str) -> dict[str, Any]:
+        if path.endswith("/revisions"):
+            return {"items": [{"metadata": {"name": name}} for name in self.revisions]}
+        raise NotFoundError("not found", known_kind=True)
+
+
+def test_a_deleted_service_is_not_made_again_before_its_revisions_are_gone() -> None:
+    kube, now = Answers("r1", "r2"), [0.0]
+    cluster = KubeCluster(cast(Kube, kube), clock=lambda: now[0])
+    with pytest.raises(Unavailable, match="its revisions go: r1, r2"):
+        asyncio.run(cluster.service(MODEL))
+    kube.revisions.clear()
+    assert asyncio.run(cluster.service(MODEL)) is Absence.NONE
+
+
+def test_revisions_that_nobody_collects_are_not_waited_for_for_ever() -> None:
+    now = [0.0]
+    cluster = KubeCluster(cast(Kube, Answers("orphan")), clock=lambda: now[0])
+    with pytest.raises(Unavailable):
+        asyncio.run(cluster.service(MODEL))
+    now[0] = 21.0
+    assert asyncio.run(cluster.service(MODEL)) is Absence.NONE
