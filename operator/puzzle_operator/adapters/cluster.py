@@ -77,8 +77,8 @@ class KubeCluster:
     def _wait_for_leftovers(self, model: PuzzleModel, revisions: list[JsonObject]) -> None:
         """Let the garbage collection of a deleted InferenceService end before anything of its name is made again.
 
-        Otherwise KServe takes the old Knative service for the new one, loses it, and the ingress, told of the old
-        route's end after the new one's beginning, answers 404. Only for a while: revisions may have been orphaned.
+        Otherwise KServe shows the traffic of the old Knative service, which is about to go, as that of the new one, and
+        a rollout begins on it. Only for a while: revisions may have been orphaned.
         """
         if not revisions:
             self._leftovers_since.pop(model.key, None)

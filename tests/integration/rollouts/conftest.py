@@ -266,6 +266,8 @@ def settle(space: Namespace, versions: Versions) -> None:
 @pytest.fixture
 def traffic(settings: Settings, stable: Namespace) -> Iterator[Traffic]:
     """A steady line of requests through the real ingress."""
+    # KServe names the host once its ingress is ready, some seconds after a new service's predictor.
+    stable.until(lambda: stable.host(MODEL) != "", "the service has a host name", 60)
     with Traffic(settings.ingress_url, stable.host(MODEL)) as running:
         running.wait_for_answers()
         yield running
