@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from puzzlenet.render.piece import CLASSES
 from tests.e2e.conftest import MODEL
 from tests.harness.inspector import Inspector, monitor_client
 from tests.harness.lab import Lab, Version
@@ -16,7 +17,6 @@ from tests.harness.line import Line, pieces_of
 from tests.harness.models import Namespace
 from tests.harness.settings import REPOSITORY, Settings
 
-CLASSES = ("bent_tab", "delamination", "missing_tab", "ok", "print_defect", "scratch")
 RATE = 8.0
 QUIET_IMAGES = 600
 """As many pieces of its own line, from a seed that it has not seen, must raise no alarm; other ones must, sooner."""

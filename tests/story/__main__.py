@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 from kubernetes import client
 
+from puzzlenet.render.piece import CLASSES
 from tests.harness.inspector import Inspector, monitor_token, monitor_url
 from tests.harness.lab import Lab, Version
 from tests.harness.line import Answer, Line, pieces_of
@@ -31,7 +32,6 @@ from tests.harness.settings import REPOSITORY, SYSTEM_NAMESPACE, Settings, from_
 
 NAMESPACE, MODEL = "grenoble", "line-1"
 MANIFEST = REPOSITORY / "examples" / "04-self-running.yaml"
-CLASSES = ("bent_tab", "delamination", "missing_tab", "ok", "print_defect", "scratch")
 RATE = 8.0
 LOOK_SECONDS = 30.0
 SEASON = 2100
