@@ -6,9 +6,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
+from puzzle_operator.api.names import API_VERSION, KIND, PROMOTE_ANNOTATION, RETRY_ANNOTATION
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.api.status import PuzzleModelStatus
-from puzzle_operator.api.v1alpha1 import API_VERSION, KIND, PROMOTE_ANNOTATION, RETRY_ANNOTATION
 
 T0 = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 

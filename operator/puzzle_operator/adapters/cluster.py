@@ -13,16 +13,8 @@ from typing import Any
 
 from puzzle_operator.api.base import JsonObject
 from puzzle_operator.api.conditions import WARNINGS
+from puzzle_operator.api.names import API_VERSION, GROUP, KIND, MODEL_LABEL, PLURAL, VERSION, VERSION_ANNOTATION
 from puzzle_operator.api.resource import PuzzleModel
-from puzzle_operator.api.v1alpha1 import (
-    API_VERSION,
-    GROUP,
-    KIND,
-    MODEL_LABEL,
-    PLURAL,
-    VERSION,
-    VERSION_ANNOTATION,
-)
 from puzzle_operator.core.facts import Absence, Pod, Revision, Service, Share
 from puzzle_operator.core.retraining.facts import TrainingRun
 from puzzle_operator.core.situation import Note

@@ -12,7 +12,7 @@ from typing import Any
 
 from minio import Minio
 
-from puzzle_operator.api.v1alpha1 import VERSION_PATTERN
+from puzzle_operator.api.names import VERSION_PATTERN
 from puzzle_operator.core.retraining.facts import DecisionRecord, Decisions
 
 log = logging.getLogger("puzzle_operator")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from puzzle_operator.api.base import JsonObject
+from puzzle_operator.api.names import MODEL_LABEL, RUN_LABEL
 from puzzle_operator.api.resource import PuzzleModel
-from puzzle_operator.api.v1alpha1 import MODEL_LABEL, RUN_LABEL
 from puzzle_operator.core.retraining.facts import JobState, TrainerPod, TrainingRun
 from puzzle_operator.manifests.training_job import CONTAINER, COUNTER_LABEL, TRIGGER_ANNOTATION
 from puzzle_operator.ports import Conflict, Rejected, Unavailable

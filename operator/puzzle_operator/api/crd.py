@@ -18,8 +18,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from .base import JsonObject, Wire, cel
+from .names import GROUP, KIND, PLURAL, VERSION
 from .status import PuzzleModelStatus
-from .v1alpha1 import GROUP, KIND, PLURAL, VERSION, PuzzleModelSpec
+from .v1alpha1 import PuzzleModelSpec
 
 COLUMNS: tuple[tuple[str, str, str, int], ...] = (
     ("Phase", "string", ".status.phase", 0),

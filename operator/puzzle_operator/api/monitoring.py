@@ -1,7 +1,7 @@
 """What a person writes about watching a model in service, and what the operator shows of it: records, drift, the health
 of the pictures, accuracy by labels.
 
-Apart from `v1alpha1.py` because all of it needs the monitor (docs/monitor.md), and a model serves as well without.
+A module of its own because all of it needs the monitor (docs/monitor.md), and a model serves as well without.
 """
 
 from __future__ import annotations

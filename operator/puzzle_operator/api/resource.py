@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from .base import JsonObject
+from .names import CLASS_ANNOTATION, PROMOTE_ANNOTATION, RETRAIN_ANNOTATION, RETRY_ANNOTATION
 from .status import PuzzleModelStatus, read_status
-from .v1alpha1 import CLASS_ANNOTATION, PROMOTE_ANNOTATION, RETRAIN_ANNOTATION, RETRY_ANNOTATION, PuzzleModelSpec
+from .v1alpha1 import PuzzleModelSpec
 
 
 class InvalidResourceError(ValueError):

@@ -10,9 +10,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from puzzle_operator.api.canary import Step
 from puzzle_operator.api.conditions import Phase, Reason
 from puzzle_operator.api.status import Approval, Rollout
-from puzzle_operator.api.v1alpha1 import Automation, Step
+from puzzle_operator.api.v1alpha1 import Automation
 
 from .names import short
 from .situation import Note, Situation

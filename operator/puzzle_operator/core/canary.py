@@ -12,9 +12,10 @@ import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from puzzle_operator.api.analysis import Analysis
+from puzzle_operator.api.canary import Canary
 from puzzle_operator.api.conditions import Verdict
 from puzzle_operator.api.status import MetricMemory, MetricStatus, Rollout
-from puzzle_operator.api.v1alpha1 import Analysis, Canary
 
 from .evidence import Increment, counters, settle
 from .facts import Facts, Missing, MissingKind, Reading, Service

@@ -8,10 +8,11 @@ import math
 from dataclasses import dataclass
 from itertools import accumulate
 
+from puzzle_operator.api.analysis import Metric, MetricType
 from puzzle_operator.api.base import JsonObject
+from puzzle_operator.api.canary import Canary
 from puzzle_operator.api.conditions import Verdict
 from puzzle_operator.api.status import Bounds, MetricMemory, MetricStatus, Rollout, Side
-from puzzle_operator.api.v1alpha1 import Canary, Metric, MetricType
 
 from .evidence import (
     Assessment,

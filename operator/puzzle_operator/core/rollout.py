@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from puzzle_operator.api.conditions import Reason
+from puzzle_operator.api.names import PROMOTE_ANNOTATION, RETRAIN_ANNOTATION, RETRY_ANNOTATION
 from puzzle_operator.api.resource import PuzzleModel
-from puzzle_operator.api.v1alpha1 import PROMOTE_ANNOTATION, RETRAIN_ANNOTATION, RETRY_ANNOTATION
 
 from .approval import take_consent
 from .facts import Facts

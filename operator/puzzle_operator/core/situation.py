@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Literal
 
 from puzzle_operator.api.base import parse_duration
+from puzzle_operator.api.canary import Canary
 from puzzle_operator.api.conditions import ConditionType, Outcome, Phase, Reason, Verdict
 from puzzle_operator.api.status import (
     MAX_HISTORY,
@@ -23,7 +24,6 @@ from puzzle_operator.api.status import (
     VersionRef,
     Weight,
 )
-from puzzle_operator.api.v1alpha1 import Canary
 
 from .canary import SCRAPE_GRACE, Judgement, judge, last_look, settle_memory
 from .facts import Facts, Service

@@ -10,7 +10,7 @@ from typing import Any
 
 import kopf
 
-from puzzle_operator.api.v1alpha1 import (
+from puzzle_operator.api.names import (
     GROUP,
     MODEL_LABEL,
     PLURAL,

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from puzzle_operator.api.base import JsonObject, parse_duration
 from puzzle_operator.api.monitoring import DataQuality
+from puzzle_operator.api.names import API_VERSION, KIND, MODEL_LABEL, RUN_LABEL
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.api.retraining import Retraining, RetrainingStatus
-from puzzle_operator.api.v1alpha1 import API_VERSION, KIND, MODEL_LABEL, RUN_LABEL
 from puzzle_operator.core.retraining.names import job_of
 
 from .inference_service import MANAGED_BY_LABEL, MANAGER

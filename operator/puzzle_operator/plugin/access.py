@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from puzzle_operator.adapters.cluster import KubeCluster
 from puzzle_operator.adapters.kube import MERGE_PATCH, Kube, NotFoundError
 from puzzle_operator.api.base import JsonObject
+from puzzle_operator.api.names import GROUP, PLURAL, VERSION
 from puzzle_operator.api.resource import InvalidResourceError, PuzzleModel
-from puzzle_operator.api.v1alpha1 import GROUP, PLURAL, VERSION
 from puzzle_operator.core.facts import Absence, Service
 from puzzle_operator.ports import Conflict, Forbidden, PortError, Unavailable
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from puzzle_operator.api.base import JsonObject
 from puzzle_operator.api.conditions import Phase
+from puzzle_operator.api.names import RETRY_ANNOTATION
 from puzzle_operator.api.resource import PuzzleModel
-from puzzle_operator.api.v1alpha1 import RETRY_ANNOTATION
 from puzzle_operator.core.names import short
 
 _LEAST_DIGITS = 4

@@ -7,9 +7,10 @@ would ignore, and to say what will come of it.
 from __future__ import annotations
 
 from puzzle_operator.api.conditions import Phase, Verdict
+from puzzle_operator.api.names import PROMOTE_ANNOTATION
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.api.status import Rollout
-from puzzle_operator.api.v1alpha1 import PROMOTE_ANNOTATION, Automation
+from puzzle_operator.api.v1alpha1 import Automation
 from puzzle_operator.core.approval import consent_value
 from puzzle_operator.core.names import short
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from puzzle_operator.api.names import RETRAIN_ANNOTATION
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.api.retraining import RetrainingPhase, RetrainingStatus
-from puzzle_operator.api.v1alpha1 import RETRAIN_ANNOTATION
 from puzzle_operator.core.names import short
 from puzzle_operator.core.retraining.blocks import budget
 from puzzle_operator.core.situation import AT_REST

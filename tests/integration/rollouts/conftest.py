@@ -28,7 +28,7 @@ from kubernetes.client.exceptions import ApiException
 from minio import Minio
 
 from puzzle_operator.api.crd import definition
-from puzzle_operator.api.v1alpha1 import CLASS_ANNOTATION
+from puzzle_operator.api.names import CLASS_ANNOTATION
 from tests.harness.models import Namespace
 from tests.harness.settings import REPOSITORY, SYSTEM_NAMESPACE, Settings, from_environment
 from tests.integration.rollouts.traffic import Traffic

@@ -7,7 +7,7 @@ from typing import Any
 
 from kubernetes import client
 
-from puzzle_operator.api.v1alpha1 import RETRY_ANNOTATION
+from puzzle_operator.api.names import RETRY_ANNOTATION
 from tests.harness.models import Namespace
 from tests.integration.rollouts.conftest import MODEL, Operator, Versions
 from tests.integration.rollouts.traffic import Traffic

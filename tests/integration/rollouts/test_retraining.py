@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from puzzle_operator.api.v1alpha1 import RETRAIN_ANNOTATION
+from puzzle_operator.api.names import RETRAIN_ANNOTATION
 from tests.harness.models import Namespace
 from tests.harness.settings import Settings
 from tests.integration.rollouts.conftest import BUCKET, Operator, Versions

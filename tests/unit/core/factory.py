@@ -11,9 +11,9 @@ from typing import Any
 
 from puzzle_operator.api.conditions import Phase
 from puzzle_operator.api.monitoring import DriftPhase, Harm
+from puzzle_operator.api.names import RETRAIN_ANNOTATION
 from puzzle_operator.api.retraining import RetrainingStatus
 from puzzle_operator.api.status import read_status
-from puzzle_operator.api.v1alpha1 import RETRAIN_ANNOTATION
 from puzzle_operator.core.facts import Facts, Missing, MissingKind, VersionCheck, VersionState
 from puzzle_operator.core.monitor import InputHealth, Labels, MonitorState, VersionDrift, VersionLabels
 from puzzle_operator.core.retraining.auto import resolve

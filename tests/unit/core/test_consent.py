@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from puzzle_operator.api.conditions import ConditionType, Phase, Verdict
-from puzzle_operator.api.v1alpha1 import PROMOTE_ANNOTATION, Automation
+from puzzle_operator.api.names import PROMOTE_ANNOTATION
+from puzzle_operator.api.v1alpha1 import Automation
 from puzzle_operator.core.approval import consent_value, needs_consent
 from tests.builders import V2, V3, a_model
 from tests.unit.core.world import DOWN, World, a_canary, a_stable_world

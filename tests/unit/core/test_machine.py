@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from puzzle_operator.api.canary import InconclusiveAction
 from puzzle_operator.api.conditions import Phase, Verdict
 from puzzle_operator.api.status import read_status
-from puzzle_operator.api.v1alpha1 import InconclusiveAction
 from puzzle_operator.core.approval import consent_value, gate_ahead, needs_consent
 from puzzle_operator.core.facts import VersionState
 from puzzle_operator.core.record import Decision

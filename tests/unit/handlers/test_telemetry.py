@@ -15,9 +15,9 @@ from puzzle_operator.adapters.kube import Kube
 from puzzle_operator.api.base import JsonObject
 from puzzle_operator.api.conditions import Phase
 from puzzle_operator.api.monitoring import AccuracyStatus, DriftStatus
+from puzzle_operator.api.names import CLASS_ANNOTATION
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.api.status import Bounds
-from puzzle_operator.api.v1alpha1 import CLASS_ANNOTATION
 from puzzle_operator.core.facts import VersionState
 from puzzle_operator.core.rollout import Decision
 from puzzle_operator.handlers.telemetry import Telemetry

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from puzzle_operator.api.conditions import Phase
-from puzzle_operator.api.v1alpha1 import PROMOTE_ANNOTATION
+from puzzle_operator.api.names import PROMOTE_ANNOTATION
 from puzzle_operator.plugin.changes import RefusedError
 from puzzle_operator.plugin.consent import promote
 from tests.builders import V1, V2, V3

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from puzzle_operator.api.analysis import MetricType
 from puzzle_operator.api.conditions import Phase
-from puzzle_operator.api.v1alpha1 import MetricType, PuzzleModelSpec
+from puzzle_operator.api.v1alpha1 import PuzzleModelSpec
 from puzzle_operator.plugin.explain import Section, explain, lines
 from puzzle_operator.plugin.snapshot import Snapshot
 from puzzle_operator.plugin.text import Page

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from puzzle_operator.api.names import VERSION_PATTERN
 from puzzle_operator.api.retraining import RunOutcome
-from puzzle_operator.api.v1alpha1 import VERSION_PATTERN
 from puzzle_operator.core.names import short
 
 from .facts import DecisionRecord, JobState, TrainingRun

@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from puzzle_operator.api.base import format_duration, parse_duration
+from puzzle_operator.api.canary import InconclusiveAction
 from puzzle_operator.api.conditions import ConditionType, Outcome, Phase, Reason, Verdict
 from puzzle_operator.api.status import Rollout, VersionRef, Weight
-from puzzle_operator.api.v1alpha1 import InconclusiveAction
 from puzzle_operator.core.approval import ahead, consent_value, given, needs_consent
 from puzzle_operator.core.canary import (
     SCRAPE_GRACE,

@@ -17,9 +17,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from puzzle_operator.api.base import format_duration, parse_duration
+from puzzle_operator.api.canary import InconclusiveAction
 from puzzle_operator.api.conditions import ConditionType, Outcome, Phase, Reason, Verdict
 from puzzle_operator.api.status import MAX_QUARANTINED, Cause, Quarantine, Rollout, Weight
-from puzzle_operator.api.v1alpha1 import InconclusiveAction
 from puzzle_operator.core.approval import given
 from puzzle_operator.core.names import short
 from puzzle_operator.core.situation import AT_REST, FORWARD, Flag, Move, Pace, Situation, champion_ref
