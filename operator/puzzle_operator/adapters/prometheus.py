@@ -30,6 +30,8 @@ from puzzle_operator.api.base import parse_duration
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.core.facts import Counter, Missing, MissingKind, Reading
 
+from . import monitored
+
 Labels = Mapping[str, str]
 Series = tuple[Labels, float]
 
@@ -41,8 +43,6 @@ _REVISION = ("revision", "revision_name", "kn_revision_name")
 _POD = ("pod", "pod_name", "k8s_pod_name", "instance")
 _CODE = ("http_response_status_code", "response_code")
 _BY = ", ".join((*_NAMESPACE, *_REVISION, *_POD))
-_LABELLED, _WRONG = "puzzle_monitor_labelled_total", "puzzle_monitor_wrong_total"
-_MONITOR_BY = "model_namespace, model, revision"
 _RATES_FOR = 300.0
 """Seconds for which the lines' pace is not asked again."""
 _HINT = (
@@ -51,14 +51,9 @@ _HINT = (
 )
 
 
-def _of_the_monitor(series: str, by: str) -> str:
-    """Every replica of the monitor shows the numbers of one database: they are no parts of a sum."""
-    return f"sum by ({by}) (max without (instance, pod) ({series}))"
-
-
 _PICTURE_RATE = (
     "quantile_over_time(0.9, ("
-    + _of_the_monitor("rate(puzzle_monitor_predictions_total[5m])", "model_namespace, model")
+    + monitored.summed("rate(puzzle_monitor_predictions_total[5m])", "model_namespace, model")
     + ")[1d:5m])"
 )
 
@@ -116,8 +111,8 @@ class PrometheusMetrics:
         for metric in model.spec.canary.analysis.metrics:
             if metric.type is MetricType.COUNTERS:
                 readings[metric.name] = await self._custom(model, metric, revisions)
-            elif metric.type is MetricType.LABELLED_ERRORS:
-                readings[metric.name] = await self._labelled(model, revisions)
+            elif metric.type in monitored.TYPES:
+                readings[metric.name] = await self._monitored(model, metric, revisions)
             elif isinstance(snapshot, Missing):
                 readings[metric.name] = snapshot
             elif metric.type is MetricType.LATENCY:
@@ -206,29 +201,13 @@ class PrometheusMetrics:
             return Missing(MissingKind.ABSENT, reason)
         return Reading(counters, frozenset(c.revision for c in counters), self._now())
 
-    async def _labelled(self, model: PuzzleModel, revisions: frozenset[str]) -> Reading | Missing:
-        """Labels come late: a revision without any is idle, as long as the monitor counts for the model at all."""
+    async def _monitored(self, model: PuzzleModel, metric: Metric, revisions: frozenset[str]) -> Reading | Missing:
+        """What the monitor counts: it lives in a database, so pods that come and go are nothing to it."""
         try:
-            found = [await self._shared_query(_of_the_monitor(name, _MONITOR_BY)) for name in (_WRONG, _LABELLED)]
+            found = [await self._shared_query(promql) for promql in monitored.queries(metric)]
         except QueryError as exc:
             return exc.missing
-        wrong, labelled = (
-            {
-                labels.get("revision", ""): value
-                for labels, value in series
-                if labels.get("model_namespace") == model.namespace and labels.get("model") == model.name
-            }
-            for series in found
-        )
-        if not labelled:
-            reason = f"{_LABELLED} has no series of this model: does puzzle-monitor run, and has a piece been labelled?"
-            return Missing(MissingKind.ABSENT, reason)
-        counters = tuple(
-            Counter(revision, revision, count, min(wrong.get(revision, 0.0), count), lasting=True)
-            for revision, count in sorted(labelled.items())
-            if revision in revisions
-        )
-        return Reading(counters, revisions, self._now())
+        return monitored.reading(model, metric, revisions, found, self._now())
 
     async def picture_rate(self, model: PuzzleModel) -> float | None:
         """The pace of the busy tenth of the last day, so that nights and breaks count for nothing; asked for all models

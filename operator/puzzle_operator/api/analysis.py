@@ -16,7 +16,15 @@ class MetricType(StrEnum):
     ERROR_RATE = "ErrorRate"
     LATENCY = "Latency"
     LABELLED_ERRORS = "LabelledErrors"
+    CONFIDENCE = "Confidence"
     COUNTERS = "Counters"
+
+
+CONFIDENCE_BOUNDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+"""Bounds of the histogram in which the monitor counts confidence: between them nothing was counted."""
+
+
+_NO_PROMQL = "{0} is PromQL of a Counters metric; leave it out of {1} metrics"
 
 
 class Metric(Wire):
@@ -45,6 +53,16 @@ class Metric(Wire):
                 "spec.canary.analysis.metrics: bad and total belong to Counters metrics only; "
                 "leave them out or set type: Counters",
             ),
+            cel(
+                "self.type != 'Confidence' || has(self.below)",
+                "spec.canary.analysis.metrics: a Confidence metric needs below, the confidence under which a "
+                "prediction counts as bad, such as 0.6",
+            ),
+            cel(
+                "self.type == 'Confidence' || !has(self.below)",
+                "spec.canary.analysis.metrics: below belongs to Confidence metrics only; "
+                "leave it out or set type: Confidence",
+            ),
         )
     )
     name: Annotated[
@@ -64,12 +82,26 @@ class Metric(Wire):
     type: MetricType
     """ErrorRate: responses with a code of 400 or more. Latency: responses slower than `slo`.
     LabelledErrors: labelled pieces whose label was another one, as puzzle-monitor counts them.
+    Confidence: predictions with a confidence under `below`, as puzzle-monitor counts them.
     Counters: your own PromQL."""
     slo: Annotated[
         Duration | None,
         Field(json_schema_extra=duration_schema("spec.canary.analysis.metrics: slo", "1ms", "10m", "250ms")),
     ] = None
     """Latency only: a slower response is bad. Counted at the next bucket bound of Knative's histogram."""
+    below: Annotated[
+        float | None,
+        Field(
+            json_schema_extra=rules(
+                cel(
+                    f"self in [{', '.join(map(str, CONFIDENCE_BOUNDS))}]",
+                    "spec.canary.analysis.metrics: below must be one of the bounds by which the monitor counts "
+                    f"confidence: {', '.join(map(str, CONFIDENCE_BOUNDS))}",
+                )
+            )
+        ),
+    ] = None
+    """Confidence only: a prediction with less confidence is bad."""
     bad: Annotated[str | None, Field(json_schema_extra={"maxLength": 2048, "minLength": 1})] = None
     """Counters only: PromQL of the counter of bad things, one series for each `namespace` and `revision`.
     With `pod` as a third label, replaced pods are told from each other and nothing is counted twice."""
@@ -134,6 +166,13 @@ def _default_metrics() -> tuple[Metric, ...]:
     )
 
 
+class HoldOn(StrEnum):
+    """What of the line keeps a rollout where it is."""
+
+    INPUT_UNHEALTHY = "InputUnhealthy"
+    CHALLENGER_DRIFT = "ChallengerDrift"
+
+
 class Analysis(Wire):
     """How the challenger is judged."""
 
@@ -187,3 +226,10 @@ class Analysis(Wire):
     ] = Field(default_factory=_default_metrics)
     """What is compared. alpha is divided among them."""
     guards: Guards = Field(default_factory=Guards)
+    hold_on: Annotated[
+        tuple[HoldOn, ...], Field(json_schema_extra={"maxItems": 2, "x-kubernetes-list-type": "set"})
+    ] = tuple(HoldOn)
+    """While this holds, the weight stays and no clock runs; guards and a failing verdict still roll back.
+    InputUnhealthy: the line's pictures are not what they should be (condition InputHealthy); a bake lasts longer, too.
+    ChallengerDrift: before promotion, the challenger's own drift is confirmed and does harm, the champion's does not.
+    Needs the monitor: what it does not say holds nothing. An empty list holds on nothing."""

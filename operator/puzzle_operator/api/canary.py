@@ -53,7 +53,7 @@ class InconclusiveAction(StrEnum):
 
 
 class Inconclusive(Wire):
-    """What to do when requests are too few to tell. Pauses and outages of the metrics do not count as time."""
+    """What to do when requests are too few to tell. Pauses, outages of the metrics and holds by the line do not count as time."""
 
     deadline: Annotated[
         Duration, Field(json_schema_extra=duration_schema("spec.canary.inconclusive.deadline", "10s", "720h", "24h"))

@@ -96,6 +96,9 @@ class Reason(StrEnum):
     HELD_LOW_EVIDENCE = "HeldLowEvidence"
     HELD_METRICS_STALE = "HeldMetricsStale"
     METRICS_RESUMED = "MetricsResumed"
+    HELD_INPUT_UNHEALTHY = "HeldInputUnhealthy"
+    HELD_CHALLENGER_DRIFT = "HeldChallengerDrift"
+    HOLD_ENDED = "HoldEnded"
     PAUSED = "Paused"
     RESUMED = "Resumed"
     INCONCLUSIVE = "Inconclusive"
@@ -171,6 +174,8 @@ WARNINGS = frozenset(
     {
         Reason.ROLLED_BACK,
         Reason.HELD_METRICS_STALE,
+        Reason.HELD_INPUT_UNHEALTHY,
+        Reason.HELD_CHALLENGER_DRIFT,
         Reason.INCONCLUSIVE,
         Reason.APPROVAL_IGNORED,
         Reason.QUARANTINED,

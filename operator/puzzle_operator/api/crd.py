@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +92,17 @@ def add_defaults(schema: JsonObject, model: type[BaseModel]) -> None:
         default = info.get_default(call_default_factory=True, validated_data={})
         if default is None:
             child.pop("default", None)
-        elif isinstance(default, Wire):
-            child["default"] = default.to_wire()
         elif isinstance(default, tuple):
-            child["default"] = [item.to_wire() for item in default]
+            child["default"] = [_plain(item) for item in default]
         else:
-            child["default"] = default.value if hasattr(default, "value") else default
+            child["default"] = _plain(default)
+
+
+def _plain(value: object) -> object:
+    """As JSON has it."""
+    if isinstance(value, Wire):
+        return value.to_wire()
+    return value.value if isinstance(value, Enum) else value
 
 
 def _model_of(info: FieldInfo) -> type[BaseModel] | None:

@@ -36,6 +36,7 @@ _NOUNS = {
     MetricType.ERROR_RATE: "failed",
     MetricType.LATENCY: "slow",
     MetricType.LABELLED_ERRORS: "wrong",
+    MetricType.CONFIDENCE: "unsure",
     MetricType.COUNTERS: "bad",
 }
 _ADVANCE_ALPHA = 0.2
@@ -62,7 +63,9 @@ def config_of(metric: Metric, canary: Canary) -> MetricConfig:
 
 def source_of(metric: Metric) -> str:
     """Short hash of what the metric counts. Margins are not part of it: they judge the same counts otherwise."""
-    text = json.dumps([metric.type, metric.slo, metric.bad, metric.total])
+    counted = [metric.type, metric.slo, metric.bad, metric.total]
+    # Appended, so that other metrics keep the hash under which an operator before this one remembers them.
+    text = json.dumps(counted if metric.below is None else [*counted, metric.below])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -17,6 +17,7 @@ from puzzle_operator.api.retraining import RetrainingStatus
 from puzzle_operator.api.status import MAX_TRANSITIONS, Condition, PuzzleModelStatus, Transition, Weight
 
 from .canary import Judgement
+from .holds import HELD
 from .names import short
 from .retraining.steps import Step
 from .situation import JUDGED, Flag, Move, Note, Pace, Situation, target_of
@@ -34,10 +35,6 @@ _MOVING = frozenset(
         Phase.RESTORING,
     }
 )
-_HELD = {
-    Reason.PAUSED: (Reason.RESUMED, "spec.paused is false again"),
-    Reason.HELD_METRICS_STALE: (Reason.METRICS_RESUMED, "the metrics are back; the step's clock goes on"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +75,8 @@ def record(s: Situation, move: Move, step: Step) -> Decision:
     notes = list(move.notes)
     if move.announce and before.reason != move.reason:
         notes.append(Note(move.reason, move.message))
-    if before.reason != move.reason and before.reason in _HELD:
-        reason, message = _HELD[Reason(before.reason)]
-        notes.insert(0, Note(reason, message))
+    if before.reason != move.reason and (freed := _freed(s, before.reason)) is not None:
+        notes.insert(0, freed)
     if s.facts.model.unreadable_status:
         fields = ", ".join(s.facts.model.unreadable_status)
         notes.insert(0, Note(Reason.STATUS_REPAIRED, f"these fields of the status made no sense: {fields}"))
@@ -108,6 +104,20 @@ def record(s: Situation, move: Move, step: Step) -> Decision:
         train=step.ensure,
         remove=step.remove,
     )
+
+
+def _freed(s: Situation, held: str | None) -> Note | None:
+    """What was waited for is there. A rollout that is taken back while it waits did not get it."""
+    rollout = s.status.active
+    clock = "; the step's clock goes on" if rollout is not None and rollout.frozen_since is None else ""
+    if held == Reason.PAUSED and not s.paused:
+        return Note(Reason.RESUMED, "spec.paused is false again")
+    sees = s.judgement is not None and s.judgement.verdict is not Verdict.UNKNOWN
+    if held == Reason.HELD_METRICS_STALE and sees:
+        return Note(Reason.METRICS_RESUMED, f"the metrics are back{clock}")
+    if held in HELD and s.rollout is not None and s.hold is None:
+        return Note(Reason.HOLD_ENDED, f"nothing of the line holds the rollout any more{clock}")
+    return None
 
 
 def _abandoned(s: Situation, status: PuzzleModelStatus) -> tuple[str, ...]:
@@ -184,7 +194,7 @@ def _conditions(
     flags = {
         ConditionType.READY: _ready(s, status),
         ConditionType.PROGRESSING: _progressing(status, move),
-        ConditionType.CANARY_HEALTHY: _healthy(status),
+        ConditionType.CANARY_HEALTHY: _healthy(s, status),
         ConditionType.METRICS_AVAILABLE: _metrics(s, before, status),
         ConditionType.ROLLED_BACK: _rolled_back(status),
         **watched,
@@ -225,7 +235,7 @@ def _progressing(status: PuzzleModelStatus, move: Move) -> Flag:
     return Flag("False", move.reason, move.message)
 
 
-def _healthy(status: PuzzleModelStatus) -> Flag:
+def _healthy(s: Situation, status: PuzzleModelStatus) -> Flag:
     rollout = status.rollout
     if rollout is None:
         return Flag("Unknown", Reason.NO_ROLLOUT, "no challenger was judged yet")
@@ -235,6 +245,8 @@ def _healthy(status: PuzzleModelStatus) -> Flag:
         return Flag("True", Reason.HEALTHY, f"{short(rollout.challenger)} passed every step")
     if status.verdict is Verdict.UNKNOWN:
         return Flag("Unknown", Reason.HELD_METRICS_STALE, "the metrics do not say")
+    if s.hold is not None and s.hold.reason is Reason.HELD_CHALLENGER_DRIFT:
+        return Flag("Unknown", s.hold.reason, f"{short(rollout.challenger)}: {s.hold.message}")
     if status.phase is Phase.CANARY and status.verdict is not None:
         return Flag("True", Reason.HEALTHY, f"nothing speaks against {short(rollout.challenger)} so far")
     return Flag("Unknown", Reason.NOT_CHECKED, f"{short(rollout.challenger)} has no verdict")

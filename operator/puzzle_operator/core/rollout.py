@@ -28,6 +28,7 @@ from .rules.deploying import (
     refuse_foreign_service,
     wait_for_kserve,
 )
+from .rules.holds import wait_for_the_line
 from .rules.progress import (
     advance,
     check_before_traffic,
@@ -86,6 +87,7 @@ RULES: tuple[Rule, ...] = (
     # It waits.
     freeze_when_paused,
     freeze_on_unknown,
+    wait_for_the_line,
     follow_edited_steps,
     wait_for_weight,
     finish_bake,

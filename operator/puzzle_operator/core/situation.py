@@ -27,6 +27,7 @@ from puzzle_operator.api.status import (
 
 from .canary import SCRAPE_GRACE, Judgement, judge, last_look, settle_memory
 from .facts import Facts, Service
+from .holds import Hold, hold_of
 from .retraining.auto import resolve
 from .retraining.facts import Decisions
 from .traffic import Plan, is_settled_on, observed_share, pods_of, ready_revision, safe_plan
@@ -101,6 +102,8 @@ class Situation:
     facts: Facts
     status: PuzzleModelStatus
     judgement: Judgement | None
+    hold: Hold | None = None
+    """What of the line keeps the rollout where it is."""
 
     @property
     def now(self) -> datetime:
@@ -259,14 +262,15 @@ def observe(facts: Facts) -> Situation:
             counted = shown and rollout.step_started_at is not None
             judgement = judge(facts, service, rollout, status.champion.version, counted=counted)
             rollout = rollout.but(memory=judgement.memory)
-            frozen = facts.model.spec.paused or judgement.verdict is Verdict.UNKNOWN or not shown
+            blind = judgement.verdict is Verdict.UNKNOWN or not shown
+            frozen = facts.model.spec.paused or blind or hold_of(facts, status) is not None
             if frozen and rollout.frozen_since is None:
                 rollout = rollout.but(memory=settle_memory(rollout.memory, canary))
             rollout = _book_freeze(rollout, frozen, facts.now)
         status = status.but(rollout=rollout)
         if judgement is not None:
             status = status.but(metrics=judgement.metrics, samples=judgement.requests, verdict=judgement.verdict)
-    return Situation(facts, status.but(awaiting=None), judgement)
+    return Situation(facts, status.but(awaiting=None), judgement, hold_of(facts, status))
 
 
 def _consistent(status: PuzzleModelStatus) -> PuzzleModelStatus:
@@ -317,7 +321,7 @@ def _book_absence(rollout: Rollout, interval: timedelta, now: datetime) -> Rollo
 
 
 def _book_freeze(rollout: Rollout, frozen: bool, now: datetime) -> Rollout:
-    """The clock of a step stands still while the rollout is paused or blind; then it goes on where it was."""
+    """The clock of a step stands still while the rollout is paused, blind or held; then it goes on where it was."""
     if frozen:
         return rollout if rollout.frozen_since is not None else rollout.but(frozen_since=now)
     if rollout.frozen_since is None:

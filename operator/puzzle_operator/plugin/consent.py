@@ -12,6 +12,7 @@ from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.api.status import Rollout
 from puzzle_operator.api.v1alpha1 import Automation
 from puzzle_operator.core.approval import consent_value
+from puzzle_operator.core.holds import HELD
 from puzzle_operator.core.names import short
 
 from . import gates
@@ -85,6 +86,8 @@ def _check_standing(model: PuzzleModel, rollout: Rollout) -> None:
 def _waits_for_nobody(model: PuzzleModel, gate: str) -> str:
     rule = "only promotion waits" if model.spec.automation is Automation.ASSISTED else "nothing waits"
     said = f"automation of {model.key} is {model.spec.automation}, so {rule} for a person: {gates.label(model, gate)}"
+    if model.status.phase is Phase.STARTING and model.status.reason in HELD:
+        return f"{said} is held: {model.status.message}{_next(model)}"
     if model.status.phase is Phase.STARTING:
         return f"{said} comes once the challenger is ready and every metric has data, which nobody can skip"
     way = "" if model.status.verdict is Verdict.UNKNOWN else "; --without-evidence goes on at once"
@@ -113,6 +116,8 @@ def _sentences(model: PuzzleModel, rollout: Rollout, gate: str, forced: bool) ->
     what = gates.label(model, gate)
     said = [f"consent to {what} of challenger {short(rollout.challenger)}{how}"]
     if forced:
+        if model.status.reason in HELD:
+            said.append(f"it does not wait for the line: {model.status.message}")
         said.append("the operator goes on at its next look, minDuration or not, once KServe shows the present weight")
         if unproven := _unproven(model):
             said.append(f"not shown to be tolerable so far: {', '.join(unproven)}; see `kubectl puzzle explain`")

@@ -17,7 +17,7 @@ from puzzle_operator.api.base import parse_duration
 from puzzle_operator.api.conditions import ConditionType, Phase, Reason, Verdict
 from puzzle_operator.core.names import short
 
-from . import forecast, gates, retraining, watched
+from . import forecast, gates, holds, retraining, watched
 from .snapshot import Snapshot
 from .text import Page, age, paragraph, phase_style, titled
 
@@ -105,7 +105,7 @@ def _missing(s: Snapshot) -> tuple[str, ...]:
         Phase.BAKING: _until_baked,
     }
     missing = by_phase.get(s.status.phase)
-    return (*missing(s), *_consent(s)) if missing is not None else ()
+    return (*missing(s), *holds.missing(s), *_consent(s)) if missing is not None else ()
 
 
 def _until_ready(s: Snapshot) -> list[str]:
@@ -199,6 +199,7 @@ def _remedies(s: Snapshot) -> tuple[str, ...]:
     if s.status.quarantine_of(s.target) is not None:
         found.append(f"`kubectl puzzle retry {name}` has version {short(s.target)} tried again")
     found += _promotions(s)
+    found += holds.remedies(s)
     if s.champion and s.target != s.champion:
         found.append(f"`kubectl puzzle abort {name}` names champion {short(s.champion)} again")
     if s.status.active is not None and not s.model.spec.paused and s.status.phase in {Phase.STARTING, Phase.CANARY}:

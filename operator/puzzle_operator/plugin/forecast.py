@@ -129,12 +129,11 @@ def deadline(s: Snapshot) -> tuple[str, ...]:
     if left <= timedelta(0):
         return (f"inconclusive.deadline {policy.deadline} is over at this step", *found)
     if s.status.active.frozen_since is not None:
-        clock = f"inconclusive.deadline {policy.deadline} stands still, with {age(left)} left: pauses and outages do"
-        return (f"{clock} not count", *found)
+        clock = f"inconclusive.deadline {policy.deadline} stands still, with {age(left)} left: pauses, outages and "
+        return (f"{clock}holds by the line do not count", *found)
     when = f"{s.now + left:%Y-%m-%d %H:%M} UTC"
-    clock = (
-        f"inconclusive.deadline {policy.deadline} is over in {age(left)}, at {when}; pauses and outages do not count"
-    )
+    clock = f"inconclusive.deadline {policy.deadline} is over in {age(left)}, at {when}"
+    clock += "; pauses, outages and holds by the line do not count"
     return (clock, *found, *_in_time(s, left))
 
 

@@ -38,7 +38,7 @@ def awaits(s: Snapshot) -> str:
     """What a person is waited for with: consent to a gate, a decision on what is inconclusive, the end of a pause."""
     if s.model.spec.paused:
         return "resume"
-    if s.status.active is not None and s.status.reason == Reason.INCONCLUSIVE:
+    if s.status.active is not None and s.status.reason in {Reason.INCONCLUSIVE, Reason.HELD_CHALLENGER_DRIFT}:
         return "decision"
     return gates.awaited(s.model) or "-"
 

@@ -25,6 +25,7 @@ _BLOCKED = frozenset(
         Reason.METRIC_ABSENT,
         Reason.METRICS_UNAVAILABLE,
         Reason.HELD_METRICS_STALE,
+        Reason.HELD_INPUT_UNHEALTHY,
         Reason.INVALID_SPEC,
         Reason.PAUSED,
     }
@@ -106,6 +107,9 @@ def _decision(s: Snapshot) -> Standing | None:
     if gates.awaited(s.model) is not None:
         return Standing(Exit.BLOCKED, f"{message}; `{command}` consents", undecided=True)
     if s.status.reason == Reason.INCONCLUSIVE and s.status.phase is Phase.CANARY:
+        choices = f"`{command} --without-evidence` or `kubectl puzzle abort {s.arguments}` decides"
+        return Standing(Exit.BLOCKED, f"{message}; {choices}", undecided=True)
+    if s.status.reason == Reason.HELD_CHALLENGER_DRIFT:
         choices = f"`{command} --without-evidence` or `kubectl puzzle abort {s.arguments}` decides"
         return Standing(Exit.BLOCKED, f"{message}; {choices}", undecided=True)
     return None

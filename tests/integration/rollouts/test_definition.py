@@ -180,7 +180,27 @@ BAD: dict[str, tuple[JsonObject, str]] = {
     ),
     "an unknown type of metric": (
         with_metric(type="Accuracy"),
-        'supported values: "ErrorRate", "Latency", "LabelledErrors", "Counters"',
+        'supported values: "ErrorRate", "Latency", "LabelledErrors", "Confidence", "Counters"',
+    ),
+    "confidence without a bound": (
+        with_metric(type="Confidence"),
+        "a Confidence metric needs below, the confidence under which a prediction counts as bad, such as 0.6",
+    ),
+    "confidence between two bounds": (
+        with_metric(type="Confidence", below=0.65),
+        "below must be one of the bounds by which the monitor counts confidence: 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99",
+    ),
+    "a bound of confidence on an error rate": (
+        with_metric(below=0.6),
+        "below belongs to Confidence metrics only; leave it out or set type: Confidence",
+    ),
+    "a hold on anything": (
+        with_canary(analysis={"holdOn": ["ChampionDrift"]}),
+        'Unsupported value: "ChampionDrift": supported values: "InputUnhealthy", "ChallengerDrift"',
+    ),
+    "the same hold twice": (
+        with_canary(analysis={"holdOn": ["InputUnhealthy", "InputUnhealthy"]}),
+        "Duplicate value",
     ),
     "a metric's name in capitals": (with_metric(name="Errors"), "a name is up to 31 lower case letters, digits"),
     "two metrics of one name": (with_canary(analysis={"metrics": [METRIC, METRIC]}), "Duplicate value"),
@@ -284,6 +304,7 @@ def test_a_minimal_manifest_is_taken_and_its_defaults_are_filled_in(space: Names
     spec = submit(space, copy.deepcopy(GOOD))["spec"]
     assert [step["weight"] for step in spec["canary"]["steps"]] == [10, 25, 50]
     assert spec["canary"]["analysis"]["guards"] == {"maxErrorRate": 0.2, "minGuardRequests": 20, "maxRestarts": 3}
+    assert spec["canary"]["analysis"]["holdOn"] == ["InputUnhealthy", "ChallengerDrift"]
     assert spec["storage"]["secretRef"] == {"name": "puzzle-s3"}
     assert spec["serving"]["mode"] == "Knative"
     assert spec["records"] == {"enabled": True, "imageShare": 0.01, "imageBelow": 0.6}
@@ -306,6 +327,10 @@ def test_defaults_fill_what_a_part_leaves_out(space: Namespace) -> None:
 
 
 def test_the_ends_of_what_is_allowed_are_taken(space: Namespace) -> None:
+    bounds = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99]
+    metrics = [{"name": f"unsure-{n}", "type": "Confidence", "below": below} for n, below in enumerate(bounds)]
+    analysis = submit(space, with_canary(analysis={"metrics": metrics, "holdOn": []}))["spec"]["canary"]["analysis"]
+    assert ([metric["below"] for metric in analysis["metrics"]], analysis["holdOn"]) == (bounds, [])
     quality = {"size": [1, 16384], "brightness": [0, 1], "minImages": 1, "maxLateness": "1s"}
     spec = submit(space, with_spec(dataQuality=quality, drift={"backend": "builtin"}, records={"imageShare": 1}))[
         "spec"

@@ -143,6 +143,54 @@ def test_replicas_of_the_monitor_are_no_parts_of_a_sum() -> None:
         assert f"sum by ({labels}) (max without (instance, pod) ({series}))" in asked.queries
 
 
+UNSURE = {"name": "unsure", "type": "Confidence", "below": 0.6, "maxRiskRatio": 2}
+
+
+def confident(*buckets: tuple[str, float], revision: str = R1, model: str = "line-1") -> Answer:
+    def answer(query: str) -> httpx.Response:
+        if "puzzle_monitor_confidence_bucket" not in query:
+            return modern(query)
+        labels = {"model_namespace": "lyon", "model": model, "revision": revision}
+        return vector(*(({**labels, "le": le}, value) for le, value in buckets))
+
+    return answer
+
+
+def test_unsure_predictions_are_those_up_to_the_bound_in_the_monitors_histogram() -> None:
+    found = read(confident(("0.5", 3), ("0.6", 12), ("0.9", 40), ("+Inf", 400)), metrics=[UNSURE])[0]["unsure"]
+    assert isinstance(found, Reading)
+    assert found.counters == (Counter(R1, R1, 400, 12, lasting=True),)
+
+
+def test_a_revision_of_which_no_prediction_is_on_record_is_unknown_and_not_idle() -> None:
+    found = read(confident(("0.6", 12), ("+Inf", 400)), metrics=[UNSURE])[0]["unsure"]
+    assert isinstance(found, Reading)
+    assert found.scraped == {R1}
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (confident(("0.6", 1), ("+Inf", 9), model="another"), "does puzzle-monitor run"),
+        (confident(("0.5", 1), ("+Inf", 9)), "has no bound 0.6"),
+        (confident(("0.6", 1)), "has no bound 0.6"),
+    ],
+)
+def test_a_histogram_that_does_not_say_is_named(answer: Answer, said: str) -> None:
+    found = read(answer, metrics=[UNSURE])[0]["unsure"]
+    assert isinstance(found, Missing)
+    assert (found.kind, said in found.reason) == (MissingKind.ABSENT, True)
+
+
+def test_two_bounds_are_one_query_for_all_models() -> None:
+    asked = Asked(confident(("0.5", 3), ("0.6", 12), ("+Inf", 400)))
+    metrics = [UNSURE, {**UNSURE, "name": "lost", "below": 0.5}]
+    found, _ = asyncio.run(asked.metrics().read(a_model().analysis(metrics=metrics).build(), frozenset({R1})))
+    assert [one.counters[0].bad for one in found.values() if isinstance(one, Reading)] == [12, 3]
+    series = "max without (instance, pod) (puzzle_monitor_confidence_bucket)"
+    assert asked.queries.count(f"sum by (model_namespace, model, revision, le) ({series})") == 1
+
+
 def test_the_lines_pace_is_asked_once_for_all_models_and_kept() -> None:
     def answer(query: str) -> httpx.Response:
         assert "puzzle_monitor_predictions_total" in query

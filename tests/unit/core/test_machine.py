@@ -18,9 +18,11 @@ from puzzle_operator.api.conditions import Phase, Verdict
 from puzzle_operator.api.status import read_status
 from puzzle_operator.core.approval import consent_value, gate_ahead, needs_consent
 from puzzle_operator.core.facts import VersionState
+from puzzle_operator.core.holds import hold_of
 from puzzle_operator.core.record import Decision
 from tests.builders import a_model, digest
 from tests.unit.core.kserve_model import KServe
+from tests.unit.core.test_holds import AWAY, a_monitor
 from tests.unit.core.world import ABSENT, DOWN, World
 
 GOOD, ALSO_GOOD, FAILING, NEVER_READY, CRASHING = (digest(n) for n in range(1, 6))
@@ -93,6 +95,18 @@ class Rollouts(RuleBasedStateMachine):
     def prometheus_comes_and_goes(self, state: object) -> None:
         self.world.prometheus = state  # type: ignore[assignment]
 
+    @rule(
+        healthy=st.sampled_from([True, None, False]),
+        drifting=st.lists(st.sampled_from(VERSIONS), max_size=2),
+        heard=st.booleans(),
+    )
+    def the_monitor_says_anything(self, healthy: bool | None, drifting: list[str], heard: bool) -> None:
+        self.world.monitor = a_monitor(healthy, *drifting) if heard else AWAY
+
+    @rule(kinds=st.sampled_from([["InputUnhealthy", "ChallengerDrift"], ["ChallengerDrift"], []]))
+    def somebody_chooses_what_holds(self, kinds: list[str]) -> None:
+        self.world.model.analysis(holdOn=kinds)
+
     @rule(state=st.sampled_from([VersionState.FOUND, VersionState.FOUND, VersionState.UNREACHABLE]))
     def the_registry_comes_and_goes(self, state: VersionState) -> None:
         self.world.registry = state
@@ -155,6 +169,11 @@ class Rollouts(RuleBasedStateMachine):
         status, before = decision.status, read_status(json.loads(world.before))[0]
         spec = world.model.build().spec
         said = " ".join(note.message for note in decision.notes)
+        hold = hold_of(world.facts(), before)
+        if hold is not None and not edited:
+            approval = before.active.approval if before.active is not None else None
+            forced = "without waiting for evidence" in said or (approval is not None and approval.without_evidence)
+            assert forced, f"{self.wanted} → more while {hold.reason}: {said}"
         if not first and not edited:
             by_person = "without waiting for evidence" in said
             by_policy = spec.canary.inconclusive.action is InconclusiveAction.PROMOTE and "inconclusive after" in said
@@ -191,6 +210,7 @@ class Rollouts(RuleBasedStateMachine):
         """When everything is well again, the machine comes to rest where the spec wants it."""
         world = self.world
         world.prometheus, world.registry, world.requests_per_tick = None, VersionState.FOUND, 200
+        world.monitor = a_monitor(True)
         world.kserve.lag = 1
         world.model.paused(False).automation("Full")
         for _ in range(250):

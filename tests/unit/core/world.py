@@ -16,6 +16,7 @@ from typing import Any
 from puzzle_operator.api.conditions import ConditionType, Phase
 from puzzle_operator.api.status import Applied, PuzzleModelStatus, read_status
 from puzzle_operator.core.facts import (
+    NO_MONITOR,
     Absence,
     Counter,
     Facts,
@@ -26,6 +27,7 @@ from puzzle_operator.core.facts import (
     VersionCheck,
     VersionState,
 )
+from puzzle_operator.core.monitor import MonitorState
 from puzzle_operator.core.rollout import Decision, decide
 from puzzle_operator.core.situation import Note
 from tests.builders import T0, ModelBuilder, a_model
@@ -46,6 +48,7 @@ class World:
     error_rates: dict[str, float] = field(default_factory=dict)
     tick_seconds: float = 5.0
     prometheus: Missing | None = None
+    monitor: MonitorState | Missing = NO_MONITOR
     registry: VersionState = VersionState.FOUND
     kserve_installed: bool = True
     ticks: int = 0
@@ -128,6 +131,7 @@ class World:
             check=VersionCheck(version, self.registry, f"{self.registry}"),
             readings={metric.name: reading for metric in model.spec.canary.analysis.metrics},
             guard=reading,
+            monitor=self.monitor,
         )
 
     def _reading(self, service: Service | Absence) -> Reading:

@@ -168,7 +168,8 @@ IF_NOT = "if the evidence does not come"
 def test_the_deadline_says_when_and_what_then() -> None:
     clock, then, forecast = section(seen(an_open_canary()), IF_NOT)
     assert clock == (
-        "inconclusive.deadline 24h is over in 23h57m, at 2026-11-24 14:00 UTC; pauses and outages do not count"
+        "inconclusive.deadline 24h is over in 23h57m, at 2026-11-24 14:00 UTC; "
+        "pauses, outages and holds by the line do not count"
     )
     assert then == (
         "then (inconclusive.action Hold): it keeps its weight, and step 2 (50 %) comes with the evidence or by a "
@@ -201,7 +202,7 @@ def test_the_deadline_stands_still_while_nothing_is_decided(how: str) -> None:
         world.prometheus = DOWN
     world.run(60)
     assert section(seen(world), IF_NOT)[0] == (
-        "inconclusive.deadline 10m stands still, with 8m55s left: pauses and outages do not count"
+        "inconclusive.deadline 10m stands still, with 8m55s left: pauses, outages and holds by the line do not count"
     )
 
 

@@ -199,7 +199,7 @@ def freeze_when_paused(s: Situation) -> Move | None:
     if s.phase not in JUDGED or not s.paused:
         return None
     message = f"spec.paused is true: the challenger stays at {s.wanted} %"
-    return _stay(s, Reason.PAUSED, message, "goes on when spec.paused is false", held=True)
+    return stay(s, Reason.PAUSED, message, "goes on when spec.paused is false", held=True)
 
 
 def freeze_on_unknown(s: Situation) -> Move | None:
@@ -208,7 +208,7 @@ def freeze_on_unknown(s: Situation) -> Move | None:
         return None
     message = f"the weight stays at {s.wanted} %: {s.judgement.message}"
     reason = Reason.METRIC_ABSENT if s.judgement.absent else Reason.METRICS_UNAVAILABLE
-    move = _stay(s, Reason.HELD_METRICS_STALE, message, "goes on when the metrics are back", held=True)
+    move = stay(s, Reason.HELD_METRICS_STALE, message, "goes on when the metrics are back", held=True)
     move.flags[ConditionType.METRICS_AVAILABLE] = Flag("False", reason, s.judgement.message)
     return move
 
@@ -220,7 +220,7 @@ def wait_for_weight(s: Situation) -> Move | None:
     if s.observed == s.wanted and s.rollout.step_started_at is not None:
         return None
     message = f"KServe shows {s.observed} % for the challenger, {s.wanted} % is wanted"
-    return _stay(s, Reason.WAITING_FOR_WEIGHT, message, f"is judged once KServe shows {s.wanted} %", Pace.MOVING)
+    return stay(s, Reason.WAITING_FOR_WEIGHT, message, f"is judged once KServe shows {s.wanted} %", Pace.MOVING)
 
 
 def finish_bake(s: Situation) -> Move | None:
@@ -230,7 +230,7 @@ def finish_bake(s: Situation) -> Move | None:
     left = parse_duration(s.canary.bake) - s.elapsed_at_step()
     if left.total_seconds() > 0:
         message = f"the challenger has {s.wanted} %; the champion is kept warm for {format_duration(left)} more"
-        return _stay(s, Reason.BAKING, message, f"becomes the champion in {format_duration(left)}")
+        return stay(s, Reason.BAKING, message, f"becomes the champion in {format_duration(left)}")
     message = f"the bake of {s.canary.bake} is over: {short(s.rollout.challenger)} takes all traffic"
     return s.move(
         Reason.BAKE_COMPLETED,
@@ -259,11 +259,11 @@ def hold_at_step(s: Situation) -> Move | None:
     if left > 0:
         message = f"step {s.rollout.step + 1} at {s.wanted} %: {s.judgement.message}"
         clock = format_duration(step.stay() - s.elapsed_at_step())
-        return _stay(s, Reason.AT_STEP, message, f"{after} in {clock} at the earliest")
+        return stay(s, Reason.AT_STEP, message, f"{after} in {clock} at the earliest")
     if open_ended:
         message = f"still inconclusive after {s.canary.inconclusive.deadline} at this step: {s.judgement.message}"
-        return _stay(s, Reason.INCONCLUSIVE, message, f"{after} once there is enough evidence, or a person decides")
-    return _stay(s, Reason.HELD_LOW_EVIDENCE, s.judgement.message, f"{after} once there is enough evidence")
+        return stay(s, Reason.INCONCLUSIVE, message, f"{after} once there is enough evidence, or a person decides")
+    return stay(s, Reason.HELD_LOW_EVIDENCE, s.judgement.message, f"{after} once there is enough evidence")
 
 
 def wait_for_approval(s: Situation) -> Move | None:
@@ -276,7 +276,7 @@ def wait_for_approval(s: Situation) -> Move | None:
         return None
     found = s.judgement.message if s.judgement is not None else "it is ready, and every metric has data"
     message = f"automation is {automation}: {_after(s)} waits for a person: {found}"
-    move = _stay(s, Reason.AWAITING_APPROVAL, message, f"{_after(s)} after `kubectl puzzle promote`", held=True)
+    move = stay(s, Reason.AWAITING_APPROVAL, message, f"{_after(s)} after `kubectl puzzle promote`", held=True)
     return replace(move, status=move.status.but(awaiting=consent_value(s.rollout.challenger, gate)))
 
 
@@ -391,9 +391,10 @@ def _after(s: Situation) -> str:
     return "promotion"
 
 
-def _stay(
+def stay(
     s: Situation, reason: Reason, message: str, next: str, pace: Pace = Pace.JUDGING, *, held: bool = False
 ) -> Move:
+    """The rollout keeps its weight; `held` where somebody should know."""
     rollout = s.going
     return s.move(
         reason,

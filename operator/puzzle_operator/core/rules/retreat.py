@@ -108,7 +108,7 @@ def roll_back_on_deadline(s: Situation) -> Move | None:
 
 def roll_back_when_inconclusive(s: Situation) -> Move | None:
     """The deadline is over without a conclusion, and the spec wants the champion back then."""
-    if s.judgement is None or s.paused or not s.is_inconclusive:
+    if s.judgement is None or s.paused or s.hold is not None or not s.is_inconclusive:
         return None
     approval = given(s)
     decided = approval is not None and approval.without_evidence
