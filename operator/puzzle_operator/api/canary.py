@@ -53,7 +53,8 @@ class InconclusiveAction(StrEnum):
 
 
 class Inconclusive(Wire):
-    """What to do when requests are too few to tell. Pauses, outages of the metrics and holds by the line do not count as time."""
+    """What to do when requests are too few to tell. Pauses, outages of the metrics and holds by the line (`holdOn`) do not
+    count as time."""
 
     deadline: Annotated[
         Duration, Field(json_schema_extra=duration_schema("spec.canary.inconclusive.deadline", "10s", "720h", "24h"))
