@@ -53,7 +53,7 @@ class InconclusiveAction(StrEnum):
 
 
 class Inconclusive(Wire):
-    """What to do when requests are too few to tell. Pauses, outages of the metrics and holds by the line (`holdOn`) do not
+    """What to do when requests are too few to tell. Pauses, outages of the metrics and holds by the line do not
     count as time."""
 
     deadline: Annotated[
