@@ -200,6 +200,11 @@ class DriftReport(Wire):
     """When the phase began."""
     message: str = ""
 
+    @property
+    def shown(self) -> str:
+        """One word: the phase, or Harmful."""
+        return "Harmful" if self.phase is DriftPhase.CONFIRMED and self.harmful is Harm.YES else str(self.phase)
+
 
 class DriftStatus(Wire):
     """Drift of the champion, and what each detector says."""

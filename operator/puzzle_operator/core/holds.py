@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from puzzle_operator.api.analysis import HoldOn
 from puzzle_operator.api.conditions import Reason
-from puzzle_operator.api.monitoring import DriftPhase, Harm
-from puzzle_operator.api.status import PuzzleModelStatus
+from puzzle_operator.api.status import PuzzleModelStatus, Rollout
 
 from .facts import Facts, Missing
 from .monitor import InputHealth, MonitorState
@@ -43,25 +42,25 @@ def hold_of(facts: Facts, status: PuzzleModelStatus) -> Hold | None:
             "goes on when the pictures are as they should be",
         )
     # What drifts after the promotion is the new champion, and retraining is the answer: it waits for the bake to end.
-    drifting = spec.drift.enabled and rollout.promoted_at is None and does_harm(monitor, rollout.challenger)
-    if HoldOn.CHALLENGER_DRIFT in wanted and drifting:
-        champion = status.champion.version if status.champion else ""
-        # The world has changed for both then: keeping the older one helps nobody, and evidence tells which is better.
-        if not does_harm(monitor, champion):
-            report = monitor.drift_of(rollout.challenger)
-            said = f": {report.message}" if report is not None and report.message else ""
-            return Hold(
-                Reason.HELD_CHALLENGER_DRIFT,
-                f"the challenger's own drift is confirmed and does harm, the champion's does not{said}",
-                "goes on when its drift is over, when a newer version is named, or by a person's decision",
-            )
-    return None
+    watched = HoldOn.CHALLENGER_DRIFT in wanted and spec.drift.enabled and rollout.promoted_at is None
+    return _drift_of_challenger(monitor, status, rollout) if watched else None
 
 
-def does_harm(monitor: MonitorState, version: str) -> bool:
-    """Whether this version's detector is sure, and labels or confidence agree that it matters."""
-    report = monitor.drift_of(version)
-    return report is not None and report.phase is DriftPhase.CONFIRMED and report.harmful is Harm.YES
+def _drift_of_challenger(monitor: MonitorState, status: PuzzleModelStatus, rollout: Rollout) -> Hold | None:
+    report = monitor.drift_of(rollout.challenger)
+    if report is None or not report.does_harm:
+        return None
+    if report.since is not None and report.since < rollout.started_at:
+        return None  # of an earlier rollout of the same version, or of its time as a champion
+    champion = monitor.drift_of(status.champion.version) if status.champion else None
+    if champion is not None and champion.does_harm:
+        return None  # the world has changed for both: to keep the older one helps nobody, and evidence tells the better
+    said = f": {report.message}" if report.message else ""
+    return Hold(
+        Reason.HELD_CHALLENGER_DRIFT,
+        f"the challenger's own drift is confirmed and does harm, the champion's does not{said}",
+        "goes on when its drift is over, when a newer version is named, or by a person's decision",
+    )
 
 
 def _problems(seen: InputHealth) -> str:
@@ -69,4 +68,4 @@ def _problems(seen: InputHealth) -> str:
     return told[:300] or "the monitor does not say what is wrong"
 
 
-__all__ = ["HELD", "Hold", "does_harm", "hold_of"]
+__all__ = ["HELD", "Hold", "hold_of"]

@@ -27,6 +27,11 @@ class VersionDrift:
     since: datetime | None = None
     message: str = ""
 
+    @property
+    def does_harm(self) -> bool:
+        """Whether the detector is sure, and labels or confidence agree that it matters."""
+        return self.phase is DriftPhase.CONFIRMED and self.harmful is Harm.YES
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

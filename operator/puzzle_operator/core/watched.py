@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Generic, TypeVar
 
 from puzzle_operator.api.base import format_duration
-from puzzle_operator.api.conditions import Reason
+from puzzle_operator.api.conditions import ConditionType, Reason
 from puzzle_operator.api.monitoring import (
     MAX_PROBLEMS,
     MAX_REPORTS,
@@ -66,7 +66,7 @@ def see_drift(s: Situation, before: PuzzleModelStatus, status: PuzzleModelStatus
         last = DriftStatus(shown=UNKNOWN) if old is None else old.but(shown=UNKNOWN)
         part = last.but(message=message, reports=reports, run_images=s.facts.run_images)
         return Seen(part, Flag("Unknown", Reason.DRIFT_NOT_WATCHED, message))
-    harmful = report.phase is DriftPhase.CONFIRMED and report.harmful is Harm.YES
+    harmful = report.does_harm
     part = DriftStatus(
         shown="Harmful" if harmful else str(report.phase),
         version=report.version,
@@ -77,6 +77,15 @@ def see_drift(s: Situation, before: PuzzleModelStatus, status: PuzzleModelStatus
         reports=reports,
     )
     return Seen(part, _drift_flag(report, harmful), _drift_notes(old, report, harmful))
+
+
+def challengers_report(status: PuzzleModelStatus) -> DriftReport | None:
+    """What the challenger's own detector says; None without one, and while the monitor is not heard."""
+    flag = status.condition(ConditionType.DRIFT_DETECTED)
+    silent = flag is not None and flag.reason == Reason.MONITOR_UNAVAILABLE
+    if status.drift is None or status.challenger is None or silent:
+        return None
+    return next((one for one in status.drift.reports if one.version == status.challenger.version), None)
 
 
 def _drift_flag(report: VersionDrift, harmful: bool) -> Flag:

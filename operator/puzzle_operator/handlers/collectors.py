@@ -24,6 +24,7 @@ from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.api.retraining import RetrainingPhase, RunOutcome
 from puzzle_operator.api.status import MetricStatus, PuzzleModelStatus
 from puzzle_operator.core.names import short
+from puzzle_operator.core.watched import challengers_report
 
 MODEL_LABELS = ("namespace", "model")
 _STATES = ("True", "False", "Unknown")
@@ -109,6 +110,16 @@ def _p95(metric: MetricStatus) -> Values:
                 yield (name, "high"), side.p95.high
 
 
+def _challenger_drift(status: PuzzleModelStatus) -> Values:
+    report = challengers_report(status)
+    return () if report is None else (((report.shown,), 1),)
+
+
+def _challenger_accuracy(status: PuzzleModelStatus) -> float | None:
+    seen = {entry.version: entry.accuracy for entry in status.accuracy.versions} if status.accuracy else {}
+    return seen.get(status.challenger.version) if status.challenger else None
+
+
 _GAUGES = (
     _Gauge(
         "puzzle_phase",
@@ -166,6 +177,18 @@ _GAUGES = (
         "Accuracy of the champion by people's labels, lately; absent without labels.",
         (),
         lambda s: _one(s.status.accuracy.champion if s.status.accuracy else None),
+    ),
+    _Gauge(
+        "puzzle_challenger_drift",
+        "1 for what the challenger's own detector says; absent without a rollout, or where nobody looks.",
+        ("state",),
+        lambda s: _challenger_drift(s.status),
+    ),
+    _Gauge(
+        "puzzle_challenger_accuracy_ratio",
+        "Accuracy of the challenger by people's labels, lately; absent without a rollout or labels of it.",
+        (),
+        lambda s: _one(_challenger_accuracy(s.status)),
     ),
     _Gauge(
         "puzzle_retraining_phase",

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from puzzle_operator.api.monitoring import AccuracyStatus, DriftReport, DriftStatus, InputStatus
 from puzzle_operator.core.names import short
-from puzzle_operator.core.watched import UNKNOWN
+from puzzle_operator.core.watched import UNKNOWN, challengers_report
 
 from .snapshot import Snapshot
 from .text import Page, paragraph
@@ -45,7 +45,7 @@ def sentences(s: Snapshot) -> tuple[str, ...]:
     if status.input is not None:
         found.append(f"pictures: {_input(status.input)}")
     if status.accuracy is not None:
-        found.append(f"accuracy: {_accuracy(status.accuracy, s.champion)}")
+        found.append(f"accuracy: {_accuracy(status.accuracy, s)}")
     return tuple(found)
 
 
@@ -54,8 +54,9 @@ def lines(s: Snapshot, page: Page) -> list[Text]:
     status, found = s.status, list[Text]()
     parts = (
         ("drift", _drift(status.drift) if status.drift else "", drift_style(s)),
+        ("", *_tried(s)),
         ("pictures", _input(status.input) if status.input else "", input_style(s)),
-        ("labels", _accuracy(status.accuracy, s.champion) if status.accuracy else "", ""),
+        ("labels", _accuracy(status.accuracy, s) if status.accuracy else "", ""),
     )
     for label, said, style in parts:
         if said:
@@ -67,6 +68,16 @@ def _drift(drift: DriftStatus) -> str:
     return f"{drift.shown}; {drift.message}" if drift.message else drift.shown
 
 
+def _tried(s: Snapshot) -> tuple[str, str]:
+    """Drift of the challenger, and its colour; a detector of its own, so its score is not to be held against the
+    champion's."""
+    report = challengers_report(s.status)
+    if report is None or not s.challenger:
+        return "", ""
+    said = f"challenger: {report.shown}" + (f"; {report.message}" if report.message else "")
+    return said, "red" if report.shown in _BAD else ""
+
+
 def _others(drift: DriftStatus) -> list[DriftReport]:
     return [report for report in drift.reports if report.version != drift.version]
 
@@ -75,10 +86,11 @@ def _input(seen: InputStatus) -> str:
     return f"{seen.shown}; {seen.message}" if seen.message else seen.shown
 
 
-def _accuracy(seen: AccuracyStatus, champion: str) -> str:
+def _accuracy(seen: AccuracyStatus, s: Snapshot) -> str:
+    parts = {s.champion: ", champion", s.challenger: ", challenger"}
     found = [
         f"{entry.accuracy:.1%} of {entry.labelled:,} labelled within {entry.window} ({short(entry.version)}"
-        f"{', champion' if entry.version == champion else ''})"
+        f"{parts.get(entry.version, '')})"
         for entry in seen.versions
         if entry.accuracy is not None
     ]

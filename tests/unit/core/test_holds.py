@@ -3,6 +3,7 @@ without a word."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -104,6 +105,17 @@ def test_a_challenger_that_drifts_alone_is_held_and_people_are_told_once() -> No
     assert world.reasons.count("HeldChallengerDrift") == 1
     world.monitor = WELL
     world.until(Phase.STABLE)
+
+
+def test_an_alarm_of_an_earlier_rollout_of_the_same_version_holds_nothing() -> None:
+    world = a_canary(V2)
+    (report,) = a_monitor(True, V2).drift
+    world.monitor = MonitorState(T0, (replace(report, since=T0),), InputHealth(True))
+    world.run(2)
+    assert world.status.reason != "HeldChallengerDrift"
+    world.monitor = MonitorState(T0, (replace(report, since=world.now),), InputHealth(True))
+    world.run(2)
+    assert world.status.reason == "HeldChallengerDrift"
 
 
 def test_when_both_versions_drift_evidence_decides() -> None:

@@ -14,15 +14,16 @@ from puzzle_operator.adapters.http import ObservedClient
 from puzzle_operator.adapters.kube import Kube
 from puzzle_operator.api.base import JsonObject
 from puzzle_operator.api.conditions import Phase
-from puzzle_operator.api.monitoring import AccuracyStatus, DriftStatus
+from puzzle_operator.api.monitoring import AccuracyStatus, DriftPhase, DriftReport, DriftStatus, Harm, VersionAccuracy
 from puzzle_operator.api.names import CLASS_ANNOTATION
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.api.status import Bounds
-from puzzle_operator.core.facts import VersionState
+from puzzle_operator.core.facts import Missing, MissingKind, VersionState
+from puzzle_operator.core.monitor import InputHealth, Labels, MonitorState, VersionDrift, VersionLabels
 from puzzle_operator.core.rollout import Decision
 from puzzle_operator.handlers.telemetry import Telemetry
 from puzzle_operator.ports import Conflict, Rejected, Unavailable
-from tests.builders import V2, V3, a_model
+from tests.builders import T0, V1, V2, V3, a_model
 from tests.unit.core.factory import a_factory, a_retrained_model, words
 from tests.unit.core.world import ABSENT, DOWN, World, a_canary, a_stable_world
 from tests.unit.handlers.test_passes import Fake, a_reconciler
@@ -73,7 +74,9 @@ def everything() -> Telemetry:
             metric.but(challenger=metric.challenger.but(p95=Bounds(low=0.1, high=0.2)))
             for metric in decision.status.metrics
         )
-        watched = {"drift": DriftStatus(shown="Harmful"), "accuracy": AccuracyStatus(champion=0.93)}
+        reports = (DriftReport(version=V2, phase=DriftPhase.CONFIRMED, harmful=Harm.YES),)
+        accuracy = AccuracyStatus(champion=0.93, versions=(VersionAccuracy(version=V2, accuracy=0.81),))
+        watched = {"drift": DriftStatus(shown="Harmful", reports=reports), "accuracy": accuracy}
         status = decision.status.but(metrics=metrics, **watched)
         telemetry.decided(seen.model.build(), replace(decision, status=status))
 
@@ -92,6 +95,28 @@ def everything() -> Telemetry:
     telemetry.passed(0.2)
     telemetry.watch_workers(lambda: 7)
     return telemetry
+
+
+def test_the_challenger_stands_beside_the_champion_while_it_is_tried() -> None:
+    world = a_canary(V2)
+    telemetry = watched(world)
+    reports = (VersionDrift(V1, DriftPhase.NONE, Harm.NO), VersionDrift(V2, DriftPhase.CONFIRMED, Harm.YES))
+    labels = (VersionLabels(V1, 50, 1, 0.98, 3600.0), VersionLabels(V2, 40, 24, 0.4, 3600.0))
+    heard = MonitorState(T0, reports, InputHealth(True), labels, Labels(90))
+    world.monitor = heard
+    world.run(2)
+    assert value(telemetry, "puzzle_challenger_drift", state="Harmful") == 1
+    assert value(telemetry, "puzzle_drift", state="None") == 1
+    assert value(telemetry, "puzzle_challenger_accuracy_ratio") == 0.4
+    assert value(telemetry, "puzzle_accuracy_ratio") == 0.98
+    world.monitor = Missing(MissingKind.UNAVAILABLE, "the monitor does not answer")
+    world.run(1)
+    assert value(telemetry, "puzzle_challenger_drift", state="Harmful") is None, "nobody knows what it says now"
+    world.monitor = heard
+    world.model.version(V1)
+    world.until(Phase.STABLE)
+    assert value(telemetry, "puzzle_challenger_drift", state="Harmful") is None
+    assert value(telemetry, "puzzle_challenger_accuracy_ratio") is None
 
 
 def test_a_run_is_counted_once_and_its_outcome_stays() -> None:
