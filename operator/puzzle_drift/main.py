@@ -9,22 +9,22 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
 
+from puzzle_common.settings import ConfigurationError, list_settings, without_passwords
 from puzzle_drift.adapters import memory
 from puzzle_drift.adapters.monitor import HttpMonitor
 from puzzle_drift.adapters.registry import S3Registry
 from puzzle_drift.core.detector import Backend
 from puzzle_drift.core.mmd import Builtin
-from puzzle_drift.ports import ConfigurationError, Unavailable
+from puzzle_drift.ports import Unavailable
 from puzzle_drift.service.endpoint import Pulse, serve
 from puzzle_drift.service.telemetry import Telemetry
 from puzzle_drift.service.worker import Worker
-from puzzle_drift.settings import Settings, variable
+from puzzle_drift.settings import PREFIX, Settings
 
 log = logging.getLogger("puzzle_drift")
 cli = typer.Typer(
@@ -101,7 +101,8 @@ def run() -> None:
             server = serve(settings.host, settings.port, worker.telemetry, pulse)
         except OSError as error:
             raise ConfigurationError(f"PUZZLE_DRIFT_PORT {settings.port}: {error.strerror}") from error
-        log.info("watching through %s; metrics on %s:%d", settings.monitor_url, settings.host, settings.port)
+        address = without_passwords(settings.monitor_url)
+        log.info("watching through %s; metrics on %s:%d", address, settings.host, settings.port)
         while not stop.is_set():
             more = False
             try:
@@ -132,10 +133,7 @@ def show_settings() -> None:
     except ConfigurationError as error:
         print(f"puzzle-drift: {error}", file=sys.stderr)
         raise typer.Exit(2) from error
-    for item in fields(settings):
-        name, value = variable(item.name), getattr(settings, item.name)
-        text = f"{value.total_seconds():g}s" if isinstance(value, timedelta) else value
-        print(f"{name:<26} {text}{'' if os.environ.get(name) else '  (default)'}")
+    print(list_settings(settings, PREFIX, os.environ))
 
 
 def main() -> None:

@@ -1,8 +1,7 @@
 """What the worker needs from the world, as Protocols, and what the world may answer with instead.
 
-Unavailable          try again later; nothing is lost, the cursor stays where it was
-ConfigurationError   a person has to change a setting; ends the process with exit code 2
-Refused (core)       this one version cannot be watched; becomes its report
+Unavailable     try again later; nothing is lost, the cursor stays where it was
+Refused (core)  this one version cannot be watched; becomes its report
 """
 
 from __future__ import annotations
@@ -17,10 +16,6 @@ from puzzle_drift.core.wanted import Key, Model, Storage
 
 class Unavailable(Exception):  # noqa: N818 - reads as what it is: `except Unavailable`
     """Try again later."""
-
-
-class ConfigurationError(ValueError):
-    """A setting makes no sense, or does not fit the world. The message names it and the fix."""
 
 
 @dataclass(frozen=True, slots=True)

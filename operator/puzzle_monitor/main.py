@@ -10,9 +10,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -23,19 +22,21 @@ import typer
 import uvicorn
 from fastapi import FastAPI
 
+from puzzle_common.durations import parse_duration
+from puzzle_common.settings import ConfigurationError, list_settings
 from puzzle_monitor.adapters.images import open_images
 from puzzle_monitor.adapters.sql import migrate as migrations
-from puzzle_monitor.adapters.sql.engine import Database, parse_url
+from puzzle_monitor.adapters.sql.engine import Database
 from puzzle_monitor.adapters.sql.store import SqlStore
 from puzzle_monitor.core.stored import Filter
-from puzzle_monitor.core.times import micros, parse_duration, show_duration
+from puzzle_monitor.core.times import micros
 from puzzle_monitor.http.app import create_app
-from puzzle_monitor.ports import ConfigurationError, ImageStore, Unavailable
+from puzzle_monitor.ports import ImageStore, Unavailable
 from puzzle_monitor.service.access import Access
 from puzzle_monitor.service.monitor import Monitor
 from puzzle_monitor.service.retention import Retention
 from puzzle_monitor.service.telemetry import Telemetry
-from puzzle_monitor.settings import Settings, variable
+from puzzle_monitor.settings import PREFIX, Settings
 
 log = logging.getLogger("puzzle_monitor")
 cli = typer.Typer(
@@ -158,7 +159,7 @@ def prune(
 ) -> None:
     """Delete old predictions with their labels and pictures. A monitor may be serving meanwhile; counts stay."""
     with _said() as settings:
-        keep = _option("--older-than", older_than, parse_duration) if older_than else settings.retention
+        keep = _option("--older-than", older_than) if older_than else settings.retention
         with _current_database(settings) as database:
             retention = Retention(SqlStore(database), _images(settings), keep, utc_now)
             gone = retention.preview() if dry_run else retention.prune()
@@ -178,7 +179,7 @@ def export(
 ) -> None:
     """Write labelled predictions to standard output, a line of JSON each, oldest first."""
     with _said() as settings:
-        span: timedelta | None = _option("--last", last, parse_duration) if last else None
+        span: timedelta | None = _option("--last", last) if last else None
         wanted = Filter(model=model or None, line=line or None)
         with _current_database(settings) as database:
             monitor = Monitor(SqlStore(database), _images(settings), Telemetry(), settings.retention, utc_now)
@@ -197,11 +198,7 @@ def openapi() -> None:
 def show_settings() -> None:
     """Show the environment variables, and what each is set to."""
     with _said() as settings:
-        shown = replace(settings, database=parse_url(settings.database).render_as_string(hide_password=True))
-        for item in fields(shown):
-            name, value = variable(item.name), getattr(shown, item.name)
-            text = show_duration(value) if isinstance(value, timedelta) else value
-            print(f"{name:<28} {text}{'' if os.environ.get(name) else '  (default)'}")
+        print(list_settings(settings, PREFIX, os.environ))
 
 
 def document() -> dict[str, Any]:
@@ -217,9 +214,9 @@ def _shown(database: Database) -> str:
     return database.url.render_as_string(hide_password=True)
 
 
-def _option(name: str, text: str, parse: Callable[[str], timedelta]) -> timedelta:
+def _option(name: str, text: str) -> timedelta:
     try:
-        return parse(text)
+        return parse_duration(text, positive=True)
     except ValueError as error:
         raise ConfigurationError(f"{name}: {error}") from error
 

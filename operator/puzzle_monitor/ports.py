@@ -1,7 +1,6 @@
 """What the monitor needs from the world, as Protocols, and what the world may answer with instead.
 
-Unavailable          try again later; nothing is wrong with the request
-ConfigurationError   a person has to change a setting; ends the process with exit code 2
+Unavailable: try again later; nothing is wrong with the request
 """
 
 from __future__ import annotations
@@ -35,10 +34,6 @@ class Unavailable(Exception):  # noqa: N818 - reads as what it is: `except Unava
     def __init__(self, message: str, retry_after: float = 2.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
-
-
-class ConfigurationError(ValueError):
-    """A setting makes no sense, or does not fit the world. The message names it and the fix."""
 
 
 class Store(Protocol):

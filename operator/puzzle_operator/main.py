@@ -6,8 +6,6 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import kopf
 import prometheus_client
 import typer
 
+from puzzle_common.settings import ConfigurationError, list_settings, without_passwords
 from puzzle_operator.adapters.cluster import KubeCluster
 from puzzle_operator.adapters.http import ObservedClient
 from puzzle_operator.adapters.kube import Kube
@@ -28,7 +27,7 @@ from puzzle_operator.handlers.telemetry import Telemetry
 from puzzle_operator.handlers.watch import Watch
 from puzzle_operator.handlers.workers import Workers
 from puzzle_operator.ports import Forbidden, Ports
-from puzzle_operator.settings import Settings, SettingsError
+from puzzle_operator.settings import PREFIX, Settings
 
 log = logging.getLogger("puzzle_operator")
 cli = typer.Typer(
@@ -85,7 +84,7 @@ async def operate(settings: Settings) -> None:
     kopf.on.login(registry=registry)(_login)
     probe = f"http://0.0.0.0:{settings.probe_port}/healthz" if settings.probe_port else None
     where = ", ".join(settings.watch_namespaces) or "all namespaces"
-    log.info("watching PuzzleModels in %s; metrics from %s", where, settings.prometheus_url)
+    log.info("watching PuzzleModels in %s; metrics from %s", where, without_passwords(settings.prometheus_url))
     try:
         await kopf.operator(
             registry=registry,
@@ -119,7 +118,7 @@ def run() -> None:
     """Run the operator: in a pod with its service account, elsewhere with KUBECONFIG."""
     try:
         settings = Settings.from_environment(os.environ)
-    except SettingsError as exc:
+    except ConfigurationError as exc:
         print(f"puzzle-operator: {exc}", file=sys.stderr)
         raise typer.Exit(2) from exc
     logging.basicConfig(
@@ -141,20 +140,10 @@ def settings() -> None:
     """Show the environment variables, and what each is set to."""
     try:
         present = Settings.from_environment(os.environ)
-    except SettingsError as exc:
+    except ConfigurationError as exc:
         print(f"puzzle-operator: {exc}", file=sys.stderr)
         raise typer.Exit(2) from exc
-    print(_table(present, os.environ))
-
-
-def _table(present: Settings, environment: Mapping[str, str]) -> str:
-    lines = []
-    for item in fields(present):
-        name = f"PUZZLE_{item.name.upper()}"
-        value = getattr(present, item.name)
-        text = ",".join(value) if isinstance(value, tuple) else str(value)
-        lines.append(f"{name:<30} {text}{'' if environment.get(name) else '  (default)'}")
-    return "\n".join(lines)
+    print(list_settings(present, PREFIX, os.environ))
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from puzzle_common.durations import parse_duration
 from puzzlenet.errors import PuzzleNetError
 from puzzlenet.gate import Rules
 from puzzlenet.manifest import check_digest
@@ -11,8 +12,6 @@ from puzzlenet.quality.checks import Limits
 from puzzlenet.store.bucket import Location
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,9 +52,10 @@ class RetrainSettings:
 
 def duration(text: str, option: str) -> float:
     """Seconds of ``50ms``, ``15m`` or ``1h30m``. Raises PuzzleNetError naming the option."""
-    if not text or _DURATION.sub("", text):
-        raise PuzzleNetError(f"{option} '{text}': give a duration such as 50ms, 30s, 15m or 1h30m")
-    return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
+    try:
+        return parse_duration(text).total_seconds()
+    except ValueError as exc:
+        raise PuzzleNetError(f"{option} {exc}") from exc
 
 
 def size(text: str) -> tuple[int, int]:

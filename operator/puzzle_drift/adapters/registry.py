@@ -14,9 +14,10 @@ from minio.error import MinioException, S3Error
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from puzzle_common.settings import ConfigurationError
 from puzzle_drift.core.records import Reference, Refused, reference_of
 from puzzle_drift.core.wanted import Storage
-from puzzle_drift.ports import ConfigurationError, Unavailable
+from puzzle_drift.ports import Unavailable
 
 NAME = "reference.safetensors"
 _MANIFEST = "manifest.json"

@@ -8,8 +8,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from puzzle_common.settings import ConfigurationError
 from puzzle_monitor.core.work import ImageMark
-from puzzle_monitor.ports import ConfigurationError, ImageStore, Unavailable
+from puzzle_monitor.ports import ImageStore, Unavailable
 
 
 def key(image: ImageMark) -> str:

@@ -11,9 +11,10 @@ from minio import Minio
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 
+from puzzle_common.settings import ConfigurationError
 from puzzle_monitor.adapters.images import key
 from puzzle_monitor.core.work import ImageMark
-from puzzle_monitor.ports import ConfigurationError, Unavailable
+from puzzle_monitor.ports import Unavailable
 
 _TIMEOUT_S = 10.0
 

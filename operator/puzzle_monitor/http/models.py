@@ -6,11 +6,11 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
+from puzzle_common.durations import parse_duration
 from puzzle_monitor.core import state
 from puzzle_monitor.core.models import MAX_SETTINGS, ModelSettings
 from puzzle_monitor.core.parse import parse_one
 from puzzle_monitor.core.records import Name
-from puzzle_monitor.core.times import parse_duration
 from puzzle_monitor.core.tokens import Role
 from puzzle_monitor.http.bodies import Bodies
 from puzzle_monitor.http.documents import object_body, refusals

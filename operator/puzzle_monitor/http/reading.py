@@ -6,11 +6,12 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
+from puzzle_common.durations import parse_duration
 from puzzle_monitor.core import answers
 from puzzle_monitor.core.models import MAX_COUNT
 from puzzle_monitor.core.records import Name, RecordId
 from puzzle_monitor.core.stored import Filter, Order
-from puzzle_monitor.core.times import micros, parse_duration
+from puzzle_monitor.core.times import micros
 from puzzle_monitor.core.tokens import Role
 from puzzle_monitor.http.documents import refusals
 from puzzle_monitor.http.gate import Gate

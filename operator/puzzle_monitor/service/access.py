@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from puzzle_common.settings import ConfigurationError
 from puzzle_monitor.core.faults import Refused
 from puzzle_monitor.core.limits import Bucket
 from puzzle_monitor.core.tokens import Role, Token, find, parse_tokens
-from puzzle_monitor.ports import ConfigurationError
 
 log = logging.getLogger("puzzle_monitor")
 _LOOK_EVERY_S = 1.0

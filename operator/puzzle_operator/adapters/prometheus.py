@@ -25,8 +25,8 @@ from typing import Any
 
 import httpx
 
+from puzzle_common.durations import parse_duration
 from puzzle_operator.api.analysis import Metric, MetricType
-from puzzle_operator.api.base import parse_duration
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.core.facts import Counter, Missing, MissingKind, Reading
 

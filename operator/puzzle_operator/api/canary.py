@@ -10,8 +10,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from puzzle_common.durations import parse_duration
+
 from .analysis import Analysis
-from .base import Duration, Wire, cel, duration_schema, parse_duration, rules
+from .base import Duration, Wire, cel, duration_schema, rules
 
 
 class Step(Wire):

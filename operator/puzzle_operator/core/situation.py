@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Literal
 
-from puzzle_operator.api.base import parse_duration
+from puzzle_common.durations import parse_duration
 from puzzle_operator.api.canary import Canary
 from puzzle_operator.api.conditions import ConditionType, Outcome, Phase, Reason, Verdict
 from puzzle_operator.api.status import (

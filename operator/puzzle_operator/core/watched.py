@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, TypeVar
 
-from puzzle_operator.api.base import format_duration
+from puzzle_common.durations import format_duration
 from puzzle_operator.api.conditions import ConditionType, Reason
 from puzzle_operator.api.monitoring import (
     MAX_PROBLEMS,

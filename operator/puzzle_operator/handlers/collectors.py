@@ -18,7 +18,7 @@ from enum import StrEnum
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from puzzle_operator.api.base import parse_duration
+from puzzle_common.durations import parse_duration
 from puzzle_operator.api.conditions import Phase, Verdict
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.api.retraining import RetrainingPhase, RunOutcome

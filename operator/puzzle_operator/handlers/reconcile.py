@@ -11,7 +11,8 @@ import asyncio
 import logging
 from dataclasses import dataclass, field, replace
 
-from puzzle_operator.api.base import JsonObject, parse_duration
+from puzzle_common.durations import parse_duration
+from puzzle_operator.api.base import JsonObject
 from puzzle_operator.api.conditions import Phase, Reason
 from puzzle_operator.api.resource import InvalidResourceError, PuzzleModel
 from puzzle_operator.api.status import Applied, PuzzleModelStatus

@@ -12,7 +12,8 @@ import json
 import math
 from dataclasses import dataclass
 
-from puzzle_operator.api.base import JsonObject, parse_duration
+from puzzle_common.durations import parse_duration
+from puzzle_operator.api.base import JsonObject
 from puzzle_operator.api.names import API_VERSION, KIND, MODEL_LABEL, VERSION_ANNOTATION
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.core.names import service_account, storage_uri

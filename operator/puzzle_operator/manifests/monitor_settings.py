@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from puzzle_operator.api.base import JsonObject, parse_duration
+from puzzle_common.durations import parse_duration
+from puzzle_operator.api.base import JsonObject
 from puzzle_operator.api.monitoring import DataQuality, Drift
 from puzzle_operator.api.resource import PuzzleModel
 

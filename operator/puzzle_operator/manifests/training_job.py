@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from puzzle_operator.api.base import JsonObject, parse_duration
+from puzzle_common.durations import parse_duration
+from puzzle_operator.api.base import JsonObject
 from puzzle_operator.api.monitoring import DataQuality
 from puzzle_operator.api.names import API_VERSION, KIND, MODEL_LABEL, RUN_LABEL
 from puzzle_operator.api.resource import PuzzleModel

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from puzzle_operator.api.base import format_duration, parse_duration
+from puzzle_common.durations import parse_duration
 from puzzle_operator.api.resource import PuzzleModel
 
 from . import changes, consent, retraining, screen
@@ -264,12 +264,9 @@ def _change(where: Where, name: str, plan: Callable[[PuzzleModel], Change], dry_
 
 def _span(text: str, flag: str) -> float:
     try:
-        span = parse_duration(text).total_seconds()
+        return parse_duration(text, positive=True).total_seconds()
     except ValueError as exc:
         raise RefusedError(f"{flag}: {exc}") from exc
-    if span <= 0:
-        raise RefusedError(f"{flag}: {format_duration(parse_duration(text))} is no time at all")
-    return span
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from rich.text import Text
 
-from puzzle_operator.api.base import parse_duration
+from puzzle_common.durations import parse_duration
 from puzzle_operator.api.conditions import ConditionType, Phase, Reason, Verdict
 from puzzle_operator.core.names import short
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from puzzle_common.durations import parse_duration
 from puzzle_operator.api.analysis import Metric, MetricType
-from puzzle_operator.api.base import parse_duration
 from puzzle_operator.api.canary import InconclusiveAction
 from puzzle_operator.api.conditions import Phase, Verdict
 from puzzle_operator.api.status import MetricStatus

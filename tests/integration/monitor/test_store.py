@@ -14,6 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
+from puzzle_common.settings import ConfigurationError
 from puzzle_monitor.adapters.sql import migrate
 from puzzle_monitor.adapters.sql.engine import Database
 from puzzle_monitor.adapters.sql.store import SqlStore
@@ -23,7 +24,7 @@ from puzzle_monitor.core.records import Feedback, Record
 from puzzle_monitor.core.stored import Filter, Order, Pruned, Totals
 from puzzle_monitor.core.times import micros
 from puzzle_monitor.core.work import ImageMark, Outcome, Outcomes, Work
-from puzzle_monitor.ports import ConfigurationError, Unavailable
+from puzzle_monitor.ports import Unavailable
 from tests.integration.monitor.live import a_label, a_record
 from tests.integration.monitor.postgres import Postgres
 

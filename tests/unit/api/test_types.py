@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
-from puzzle_operator.api.base import format_duration, parse_duration
+from puzzle_operator.api.base import Duration
 from puzzle_operator.api.conditions import ConditionType, Phase
 from puzzle_operator.api.resource import InvalidResourceError, PuzzleModel
 from puzzle_operator.api.status import PuzzleModelStatus, Rollout, VersionRef, read_status
 from tests.builders import T0, V1, V2, a_model, after
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("90s", 90), ("10m", 600), ("1h30m", 5400), ("250ms", 0.25), ("0s", 0), ("168h", 604800)],
-)
-def test_a_duration_is_read_as_people_write_it(text: str, seconds: float) -> None:
-    assert parse_duration(text) == timedelta(seconds=seconds)
-
-
-@pytest.mark.parametrize("text", ["", "10", "m", "1d", "-5s", "1h 5m", "5s!"])
-def test_what_is_no_duration_is_refused_by_its_text(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "10", "m", "1d", "1.5h", "-5s", "1h 5m", "5s!", "5s\n"])
+def test_what_the_schema_refuses_is_no_duration_here_either(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
-        parse_duration(text)
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (59.6, "1m"), (3600, "1h"), (5405, "1h30m5s"), (-3, "0s")])
-def test_a_duration_is_written_as_people_write_it(seconds: float, text: str) -> None:
-    assert format_duration(timedelta(seconds=seconds)) == text
+        TypeAdapter(Duration).validate_python(text)
 
 
 def test_defaults_fill_a_minimal_manifest() -> None:

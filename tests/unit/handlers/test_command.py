@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
+from puzzle_common.settings import ConfigurationError
 from puzzle_operator.main import cli
-from puzzle_operator.settings import Settings, SettingsError
+from puzzle_operator.settings import Settings
 
 
 def test_nothing_set_is_the_defaults() -> None:
@@ -37,7 +38,7 @@ def test_every_kind_of_setting_is_read() -> None:
     ],
 )
 def test_a_bad_setting_is_named(name: str, value: str) -> None:
-    with pytest.raises(SettingsError, match=f"{name} is '{value}'"):
+    with pytest.raises(ConfigurationError, match=f"{name} is '{value}'"):
         Settings.from_environment({name: value})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tracemalloc
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from puzzle_monitor.core.limits import Bucket
 from puzzle_monitor.core.parse import parse_feedback, parse_feedback_csv, parse_records
 from puzzle_monitor.core.records import MAX_FEEDBACK, pack, unpack
 from puzzle_monitor.core.stored import Order
-from puzzle_monitor.core.times import micros, moment, parse_duration, show_duration
+from puzzle_monitor.core.times import micros, moment
 from puzzle_monitor.core.tokens import Role, find, parse_tokens
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -194,14 +194,6 @@ def test_no_other_text_is_a_cursor_that_does_harm(text: str) -> None:
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_moments_come_back_exactly(at: datetime) -> None:
     assert moment(micros(at)) == at
-
-
-def test_durations() -> None:
-    assert parse_duration(" 90d ") == timedelta(days=90) and parse_duration("15m") == timedelta(minutes=15)
-    assert [show_duration(parse_duration(text)) for text in ("90d", "36h", "60s", "61s")] == ["90d", "36h", "1m", "61s"]
-    for wrong in ("", "5", "d", "0s", "-1h", "1w", "999999999d", "1h30m"):
-        with pytest.raises(ValueError, match="is no duration"):
-            parse_duration(wrong)
 
 
 def test_a_bucket_saves_up_to_its_burst_and_says_how_long_to_wait() -> None:

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.core import Metric
 from typer.testing import CliRunner
 
+from puzzle_common.settings import ConfigurationError
 from puzzle_monitor.adapters.images import FolderImages, open_images
 from puzzle_monitor.core.accuracy import Cell
 from puzzle_monitor.core.answers import ingested, report
@@ -21,7 +22,7 @@ from puzzle_monitor.core.records import Feedback
 from puzzle_monitor.core.stored import Series, Totals, Window
 from puzzle_monitor.core.work import ImageMark, Outcome, Outcomes, Work, merge, split
 from puzzle_monitor.main import cli, document
-from puzzle_monitor.ports import ConfigurationError, Unavailable
+from puzzle_monitor.ports import Unavailable
 from puzzle_monitor.service.group_commit import GroupCommit
 from puzzle_monitor.service.telemetry import Telemetry, families
 from puzzle_monitor.settings import Settings
@@ -227,7 +228,7 @@ def test_a_wrong_place_for_pictures_is_explained(place: str, endpoint: str, word
     [
         ("RETENTION", "90", "PUZZLE_MONITOR_RETENTION is '90': it must be a number and a unit"),
         ("PORT", "http", "PUZZLE_MONITOR_PORT is 'http': it must be a whole number"),
-        ("PORT", "70000", "a port is at most 65535"),
+        ("PORT", "70000", "it must be at most 65535"),
         ("LOG_LEVEL", "loud", "debug, info, warning or error"),
         ("RATE", "0", "at least 1"),
         ("BURST", "10", "at least 10000"),
@@ -251,7 +252,7 @@ def test_settings_are_read() -> None:
         (["migrate"], {"DATABASE": "sqlite://"}, 2, "must be a file"),
         (["migrate"], {"DATABASE": "sqlite:////nowhere/at/all.db"}, 2, "the folder /nowhere/at of the SQLite"),
         (["migrate"], {"DATABASE": "postgresql://u:secret@127.0.0.1:1/x"}, 1, "the database does not answer"),
-        (["prune", "--older-than", "soon"], {}, 2, "--older-than: 'soon' is no duration"),
+        (["prune", "--older-than", "soon"], {}, 2, "--older-than: 'soon' is not a duration"),
         (["prune", "--dry-run"], {}, 2, "run `puzzle-monitor migrate`"),
         (["serve"], {"TOKENS": "/nowhere"}, 2, "the tokens /nowhere cannot be read: No such file"),
         (["settings"], {"DATABASE": "postgresql://u:secret@h/x"}, 0, "u:***@h/x"),

@@ -13,7 +13,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from puzzle_monitor.ports import ConfigurationError, Unavailable
+from puzzle_common.settings import ConfigurationError
+from puzzle_monitor.ports import Unavailable
 
 WRITERS_LOCK = 0x70757A7A6C65  # "puzzle": the key of PostgreSQL's advisory lock
 _FORBIDDEN = "42501"

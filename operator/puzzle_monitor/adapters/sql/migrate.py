@@ -11,8 +11,8 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import text
 
+from puzzle_common.settings import ConfigurationError
 from puzzle_monitor.adapters.sql.engine import Database
-from puzzle_monitor.ports import ConfigurationError
 
 _FOLDER = Path(__file__).parent / "migrations"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from puzzle_operator.api.base import parse_duration
+from puzzle_common.durations import parse_duration
 from puzzle_operator.api.retraining import MAX_STARTS, Retraining, RetrainingStatus, RunOutcome
 from puzzle_operator.api.status import PuzzleModelStatus
 from puzzle_operator.api.v1alpha1 import Automation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from puzzle_operator.api.base import parse_duration
+from puzzle_common.durations import parse_duration
 from puzzle_operator.api.conditions import Reason
 from puzzle_operator.api.retraining import RetrainingPhase, RetrainingStatus, RunOutcome
 from puzzle_operator.core.facts import Missing, VersionCheck

@@ -3,7 +3,7 @@ comes up."""
 
 from __future__ import annotations
 
-from puzzle_operator.api.base import parse_duration
+from puzzle_common.durations import parse_duration
 from puzzle_operator.api.conditions import ConditionType, Phase, Reason
 from puzzle_operator.api.status import VersionRef, Weight
 from puzzle_operator.core.facts import Absence, VersionCheck, VersionState

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from puzzle_operator.api.base import format_duration, parse_duration
+from puzzle_common.durations import format_duration, parse_duration
 from puzzle_operator.api.canary import InconclusiveAction
 from puzzle_operator.api.conditions import ConditionType, Outcome, Phase, Reason, Verdict
 from puzzle_operator.api.status import Rollout, VersionRef, Weight

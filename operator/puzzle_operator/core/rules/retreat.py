@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from puzzle_operator.api.base import format_duration, parse_duration
+from puzzle_common.durations import format_duration, parse_duration
 from puzzle_operator.api.canary import InconclusiveAction
 from puzzle_operator.api.conditions import ConditionType, Outcome, Phase, Reason, Verdict
 from puzzle_operator.api.status import MAX_QUARANTINED, Cause, Quarantine, Rollout, Weight
