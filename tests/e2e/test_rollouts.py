@@ -3,9 +3,12 @@ champion that the one before left, and every one of them runs under steady traff
 
 from __future__ import annotations
 
+import copy
 import os
+from typing import Any
 
 import httpx
+import pytest
 
 from tests.e2e.conftest import MODEL
 from tests.harness.lab import Version
@@ -13,6 +16,17 @@ from tests.harness.line import Line
 from tests.harness.models import Namespace
 
 Versions = dict[str, Version]
+
+
+@pytest.fixture(scope="module")
+def manifest(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The example, with its unsure pieces counted by the monitor in place of the pods."""
+    changed = copy.deepcopy(manifest)
+    metrics = changed["spec"]["canary"]["analysis"]["metrics"]
+    (unsure,) = (metric for metric in metrics if metric["name"] == "unsure")
+    del unsure["bad"], unsure["total"]
+    unsure |= {"type": "Confidence", "below": 0.6}
+    return changed
 
 
 def test_a_version_trained_on_wrong_labels_is_rolled_back_and_its_pods_go(
@@ -26,6 +40,8 @@ def test_a_version_trained_on_wrong_labels_is_rolled_back_and_its_pods_go(
     assert status["champion"]["version"] == versions["modest"].digest
     assert [entry["version"] for entry in status["quarantined"]] == [bad.digest]
     assert "RolledBack" in serving.reasons(MODEL)
+    unsure = next(metric for metric in status["metrics"] if metric["name"] == "unsure")
+    assert unsure["verdict"] == "Fail", "it answers, and fast: only its confidence speaks against it"
     serving.until(
         lambda: serving.pods_of_version(MODEL, bad.digest) == [], "the failed version holds no pod any more", 180
     )

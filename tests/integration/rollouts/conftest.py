@@ -163,6 +163,8 @@ class Operator:
     def __init__(self, log: Path) -> None:
         self.log = log
         self.process: subprocess.Popen[bytes] | None = None
+        self.more: dict[str, str] = {}
+        """Settings of a test's own, from the next start on."""
 
     def start(self) -> None:
         environment = {
@@ -176,6 +178,7 @@ class Operator:
             # A trainer that ends as it is told: test_retraining.py.
             "PUZZLE_TRAINER_IMAGE": python_image(),
             "PUZZLE_TRAINER_COMMAND": json.dumps(["python3", "-u", "-c", TRAINER]),
+            **self.more,
         }
         with self.log.open("ab") as sink:
             self.process = subprocess.Popen(
