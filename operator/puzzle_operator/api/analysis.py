@@ -104,7 +104,8 @@ class Metric(Wire):
     """Confidence only: a prediction with less confidence is bad."""
     bad: Annotated[str | None, Field(json_schema_extra={"maxLength": 2048, "minLength": 1})] = None
     """Counters only: PromQL of the counter of bad things, one series for each `namespace` and `revision`.
-    With `pod` as a third label, replaced pods are told from each other and nothing is counted twice."""
+    With `pod` as a third label, replaced pods are told from each other; without, what comes in the moment in which
+    one goes may be lost."""
     total: Annotated[str | None, Field(json_schema_extra={"maxLength": 2048, "minLength": 1})] = None
     """Counters only: PromQL of the counter of all things, labelled as `bad`."""
     max_risk_ratio: Annotated[

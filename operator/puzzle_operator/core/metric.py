@@ -100,7 +100,8 @@ def sides(service: Service, champion: str, challenger: str, reading: Reading) ->
         version = version_of(service, counter.revision)
         if version in found:
             started = None if counter.lasting else began.get(counter.series, first.get(counter.revision))
-            found[version][counter.series] = counters.Sample(counter.total, counter.bad, started)
+            outlives = counter.lasting or counter.series == counter.revision
+            found[version][counter.series] = counters.Sample(counter.total, counter.bad, started, outlives)
     return counters.Reading(reading.at.timestamp(), canary=found[challenger], champion=found[champion])
 
 

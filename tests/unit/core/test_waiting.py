@@ -168,3 +168,15 @@ def test_an_outage_before_the_first_traffic_leaves_no_verdict_behind() -> None:
     world.until(Phase.CANARY)
     verdicts.append(world.status.verdict)
     assert verdicts == [Verdict.UNKNOWN, Verdict.HOLD]
+
+
+def test_a_gate_before_the_first_traffic_does_not_show_an_outage_that_is_over() -> None:
+    world = a_stable_world(model=a_model().automation("Manual"))
+    world.prometheus = DOWN
+    world.model.version(V2)
+    world.run(20)
+    assert (world.status.reason, world.status.verdict) == ("MetricsUnavailable", Verdict.UNKNOWN)
+    world.prometheus = None
+    world.run(5)
+    assert (world.status.reason, world.status.verdict) == ("AwaitingApproval", Verdict.HOLD)
+    assert world.condition(ConditionType.METRICS_AVAILABLE) == ("True", "MetricsFound")

@@ -10,7 +10,8 @@ from puzzle_operator.api.conditions import ConditionType, Phase
 from puzzle_operator.core.facts import VersionState
 from puzzle_operator.plugin.changes import RefusedError, abort, retry, set_paused
 from puzzle_operator.plugin.standing import Exit, standing
-from tests.builders import V1, V2, V3
+from tests.builders import V1, V2, V3, a_model
+from tests.unit.core.factory import Factory
 from tests.unit.core.world import DOWN, World, a_canary, a_stable_world
 from tests.unit.plugin.moments import a_waiting_world, an_idle_canary, carry_out, edited, seen
 
@@ -206,3 +207,18 @@ def test_pause_and_resume_move_one_field_and_say_what_it_means() -> None:
     assert world.status.step == "1/2"
     carry_out(world, set_paused(seen(world).model, False).patch)
     world.until(Phase.BAKING)
+
+
+def test_a_line_without_an_accepted_version_is_5_since_nothing_moves() -> None:
+    world = Factory(model=a_model().version("auto"))
+    found = standing(seen(world.run(3)))
+    assert (world.status.reason, found.code) == ("NoAcceptedVersion", Exit.BLOCKED)
+    assert "the registry has no accepted version of line-1" in found.sentence
+
+
+def test_a_first_version_that_does_not_get_ready_in_its_time_is_5() -> None:
+    world = World(model=a_model().canary(progressDeadline="30s"))
+    world.kserve.start_ticks[V1] = None
+    assert standing(seen(world.run(3))).code is Exit.MOVING
+    found = standing(seen(world.run(20)))
+    assert (found.code, found.is_final) == (Exit.BLOCKED, False)

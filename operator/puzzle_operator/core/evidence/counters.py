@@ -32,11 +32,14 @@ class Sample:
         requests: all requests since the counter began.
         bad: bad ones among them; 0 when the series does not exist yet.
         started: when the counter began at 0 (start of the container), in Unix seconds; None: not known.
+        outlives: whether it outlives containers: a sum over pods, or a count in a database. When it falls something
+            has left it; it has not begun again.
     """
 
     requests: float
     bad: float
     started: float | None = None
+    outlives: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +209,8 @@ def _counted_up_to(
         recent = started is not None and reading.at - started <= FORGET_AFTER_S
         return zero if begun and recent else here
     fell = _whole(sample.requests) < known.requests or _whole(sample.bad) < known.bad
+    if sample.outlives:
+        return here if fell else known
     again = (
         started is not None
         and known.started is not None

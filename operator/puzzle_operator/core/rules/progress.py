@@ -395,14 +395,18 @@ def stay(
     s: Situation, reason: Reason, message: str, next: str, pace: Pace = Pace.JUDGING, *, held: bool = False
 ) -> Move:
     """The rollout keeps its weight; `held` where somebody should know."""
-    rollout = s.going
+    flags = {ConditionType.PROGRESSING: Flag("False", reason, message)} if held else {}
+    changes: dict[str, object] = {"weight": Weight(wanted=s.wanted, observed=s.observed)}
+    if s.phase is Phase.STARTING:  # the check before traffic is passed: an outage that held it is over
+        flags[ConditionType.METRICS_AVAILABLE] = Flag("True", Reason.METRICS_FOUND, _found(s))
+        changes["verdict"] = Verdict.HOLD
     return s.move(
         reason,
         message,
-        plan=safe_plan(s.service, rollout.challenger, s.wanted),
+        plan=safe_plan(s.service, s.going.challenger, s.wanted),
         pace=pace,
         next=next,
         announce=held or reason in {Reason.HELD_LOW_EVIDENCE, Reason.INCONCLUSIVE},
-        weight=Weight(wanted=s.wanted, observed=s.observed),
-        flags={ConditionType.PROGRESSING: Flag("False", reason, message)} if held else {},
+        flags=flags,
+        **changes,
     )
