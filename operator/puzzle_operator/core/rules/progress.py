@@ -396,10 +396,9 @@ def stay(
 ) -> Move:
     """The rollout keeps its weight; `held` where somebody should know."""
     flags = {ConditionType.PROGRESSING: Flag("False", reason, message)} if held else {}
-    changes: dict[str, object] = {"weight": Weight(wanted=s.wanted, observed=s.observed)}
-    if s.phase is Phase.STARTING:  # the check before traffic is passed: an outage that held it is over
+    starting = s.phase is Phase.STARTING
+    if starting:  # the check before traffic is passed: an outage that held it is over
         flags[ConditionType.METRICS_AVAILABLE] = Flag("True", Reason.METRICS_FOUND, _found(s))
-        changes["verdict"] = Verdict.HOLD
     return s.move(
         reason,
         message,
@@ -408,5 +407,6 @@ def stay(
         next=next,
         announce=held or reason in {Reason.HELD_LOW_EVIDENCE, Reason.INCONCLUSIVE},
         flags=flags,
-        **changes,
+        verdict=Verdict.HOLD if starting else s.status.verdict,
+        weight=Weight(wanted=s.wanted, observed=s.observed),
     )
