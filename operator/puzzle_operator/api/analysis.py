@@ -231,6 +231,7 @@ class Analysis(Wire):
         tuple[HoldOn, ...], Field(json_schema_extra={"maxItems": 2, "x-kubernetes-list-type": "set"})
     ] = tuple(HoldOn)
     """While this holds, the weight stays and no clock runs; guards and a failing verdict still roll back.
-    InputUnhealthy: the line's pictures are not what they should be (condition InputHealthy); a bake lasts longer, too.
+    InputUnhealthy: pictures of the line are not what they should be (condition InputHealthy; that they are missing or
+    few is a matter of `inconclusive`); a bake lasts longer, too.
     ChallengerDrift: before promotion, the challenger's own drift is confirmed and does harm, the champion's does not.
     Needs the monitor: what it does not say holds nothing. An empty list holds on nothing."""

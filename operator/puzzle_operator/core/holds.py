@@ -17,6 +17,7 @@ from puzzle_operator.api.status import PuzzleModelStatus, Rollout
 from .facts import Facts, Missing
 from .monitor import InputHealth, MonitorState
 
+_TOO_FEW = frozenset({"Missing", "Volume"})
 HELD = frozenset({Reason.HELD_INPUT_UNHEALTHY, Reason.HELD_CHALLENGER_DRIFT})
 
 
@@ -35,7 +36,7 @@ def hold_of(facts: Facts, status: PuzzleModelStatus) -> Hold | None:
     if rollout is None or isinstance(monitor, Missing) or not spec.records.enabled:
         return None
     wanted = spec.canary.analysis.hold_on
-    if HoldOn.INPUT_UNHEALTHY in wanted and monitor.input.healthy is False:
+    if HoldOn.INPUT_UNHEALTHY in wanted and _are_bad(monitor.input):
         return Hold(
             Reason.HELD_INPUT_UNHEALTHY,
             f"the line's pictures are not what they should be: {_problems(monitor.input)}",
@@ -61,6 +62,12 @@ def _drift_of_challenger(monitor: MonitorState, status: PuzzleModelStatus, rollo
         f"the challenger's own drift is confirmed and does harm, the champion's does not{said}",
         "goes on when its drift is over, when a newer version is named, or by a person's decision",
     )
+
+
+def _are_bad(seen: InputHealth) -> bool:
+    """Whether the pictures that came are bad. Too few are too little evidence, which has a deadline of its own."""
+    kinds = {problem.kind for problem in seen.problems}
+    return seen.healthy is False and (not kinds or bool(kinds - _TOO_FEW))
 
 
 def _problems(seen: InputHealth) -> str:

@@ -12,7 +12,7 @@ from puzzle_operator.api.conditions import ConditionType, Phase, Reason, Verdict
 from puzzle_operator.api.monitoring import DriftPhase, Harm
 from puzzle_operator.core.approval import consent_value
 from puzzle_operator.core.facts import NO_MONITOR, Missing, MissingKind
-from puzzle_operator.core.monitor import InputHealth, MonitorState, VersionDrift
+from puzzle_operator.core.monitor import InputHealth, MonitorState, Problem, VersionDrift
 from tests.builders import T0, V1, V2, V3, a_model
 from tests.unit.core.world import DOWN, a_canary, a_stable_world
 
@@ -142,6 +142,23 @@ def test_what_nobody_knows_holds_nothing(monitor: MonitorState | Missing) -> Non
     world = a_canary(V2, monitor=monitor)
     world.until(Phase.STABLE)
     assert not {"HeldInputUnhealthy", "HeldChallengerDrift"} & set(world.reasons)
+
+
+@pytest.mark.parametrize("kinds", [["Missing"], ["Volume"], ["Missing", "Volume"]])
+def test_too_few_pictures_are_too_little_evidence_and_the_deadline_is_theirs(kinds: list[str]) -> None:
+    world = a_canary(V2, model=a_model().canary(inconclusive={"deadline": "10m", "action": "Rollback"}))
+    world.requests_per_tick = 0
+    world.monitor = MonitorState(T0, input=InputHealth(False, tuple(Problem(kind) for kind in kinds)))
+    world.run(20)
+    assert world.status.reason == "HeldLowEvidence"
+    world.until(Phase.ROLLED_BACK, 200)
+
+
+def test_dark_pictures_of_which_there_are_few_hold_all_the_same() -> None:
+    world = a_canary(V2)
+    world.monitor = MonitorState(T0, input=InputHealth(False, (Problem("Dark"), Problem("Volume"))))
+    world.run(5)
+    assert world.status.reason == "HeldInputUnhealthy"
 
 
 def test_an_outage_of_the_monitor_ends_a_hold() -> None:
