@@ -41,7 +41,7 @@ def sentences(s: Snapshot) -> tuple[str, ...]:
     status, found = s.status, []
     if status.drift is not None:
         found.append(f"drift: {_drift(status.drift)}")
-        found += [f"drift of {short(r.version)}: {r.phase}; {r.message}" for r in _others(status.drift)]
+        found += [f"drift of {short(r.version)}: {r.shown}; {r.message}" for r in _others(status.drift)]
     if status.input is not None:
         found.append(f"pictures: {_input(status.input)}")
     if status.accuracy is not None:
