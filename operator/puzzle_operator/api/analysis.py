@@ -101,7 +101,7 @@ class Metric(Wire):
             )
         ),
     ] = None
-    """Confidence only: a prediction with less confidence is bad."""
+    """Confidence only: a prediction is bad with less confidence than this, or just as much."""
     bad: Annotated[str | None, Field(json_schema_extra={"maxLength": 2048, "minLength": 1})] = None
     """Counters only: PromQL of the counter of bad things, one series for each `namespace` and `revision`.
     With `pod` as a third label, replaced pods are told from each other; without, what comes in the moment in which

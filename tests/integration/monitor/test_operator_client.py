@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from puzzle_operator.adapters import monitored
 from puzzle_operator.adapters.monitor import HttpMonitor
+from puzzle_operator.api.analysis import CONFIDENCE_BOUNDS, Metric, MetricType
 from puzzle_operator.api.status import PuzzleModelStatus, VersionRef
-from puzzle_operator.core.facts import Missing
+from puzzle_operator.core.facts import Missing, Reading
 from puzzle_operator.core.monitor import MonitorState
 from puzzle_operator.manifests.monitor_settings import monitor_settings, retired
 from tests.builders import ModelBuilder, a_model
@@ -79,6 +82,26 @@ def test_the_counters_that_a_canary_is_judged_by_have_the_labels_that_are_asked_
         sample = found[f"puzzle_monitor_{name}_total"]
         assert {"model_namespace", "model", "revision"} <= set(sample.labels)
     assert found["puzzle_monitor_labelled_total"].value == 0, "known as nought before the first label"
+
+
+def test_a_confidence_metric_counts_at_every_bound_what_the_monitor_was_sent(live: Server) -> None:
+    sent = [0.4, 0.5, 0.55, 0.6, 0.61, 0.9, 0.985, 0.999]
+    records = [a_record(model="line-10", line="line-10", confidence=value) for value in sent]
+    httpx.post(f"{live.url}/v1/predictions", json={"records": records}, headers=bearer("handler")).raise_for_status()
+    text = httpx.get(f"{live.url}/metrics").raise_for_status().text
+    series = [
+        (sample.labels, sample.value)
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "puzzle_monitor_confidence_bucket"
+    ]
+    model, revision = a_model("line-10").build(), records[0]["revision"]
+    for below in CONFIDENCE_BOUNDS:
+        metric = Metric(name="unsure", type=MetricType.CONFIDENCE, below=below)
+        found = monitored.reading(model, metric, frozenset({revision}), [series], datetime.now(UTC))
+        assert isinstance(found, Reading), found
+        (counter,) = found.counters
+        assert (counter.total, counter.bad) == (len(sent), sum(value <= below for value in sent)), below
 
 
 @pytest.mark.parametrize("who", ["handler", "inspector"])
