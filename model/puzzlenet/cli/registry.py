@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -182,22 +183,34 @@ def gc(
     endpoint: Endpoint,
     keep: Annotated[int, typer.Option(help="Refused versions to keep, the newest.", min=0)],
     champion: Annotated[list[str] | None, typer.Option(help="Version to keep whatever the records say.")] = None,
+    grace: Annotated[str, typer.Option(help="What was written since then and nothing names yet stays.")] = "168h",
     dry_run: Annotated[bool, typer.Option("--dry-run/--delete", help="Only say what would go (default).")] = True,
     bucket: Bucket = "puzzlenet",
     insecure: Insecure = False,
 ) -> None:
-    """Remove refused versions that nothing is built on. Champions past and present and their lineage stay."""
-    from puzzlenet.store.lineage import History
+    """Remove refused versions that nothing is built on, their data, pictures of no data set, and cut-off uploads.
 
-    registry = connect(endpoint, bucket, insecure)
-    plan = History(registry).plan(keep, champion or ())
-    for version, reason in plan.keep.items():
-        console.say(f"keep    {version}  {reason}")
-    for version in plan.remove:
-        if not dry_run:
-            registry.remove(version)
-        console.say(f"{'remove' if dry_run else 'removed'}  {version}")
-    if dry_run and plan.remove:
+    Champions past and present, their lineage, golden sets and what nothing was decided about stay.
+    """
+    from puzzlenet.retrain.settings import duration
+    from puzzlenet.store.garbage import Collector
+
+    collector = Collector(
+        connect(endpoint, bucket, insecure), keep=keep, now=time.time(), grace_s=duration(grace, "--grace")
+    )
+    plan = collector.plan(champion or ())
+    for kind, part in (("data set", plan.datasets), ("version ", plan.versions)):
+        for name, reason in part.keep.items():
+            console.say(f"keep     {kind}  {name}  {reason}")
+        for name in part.remove if dry_run else ():
+            console.say(f"remove   {kind}  {name}")
+    if not dry_run:
+        collector.remove_named(plan, lambda name: console.say(f"removed  {name}"))
+    word = "remove " if dry_run else "removed"
+    pictures, parts = collector.pictures(plan, delete=not dry_run), collector.leftovers(delete=not dry_run)
+    console.say(f"{word}  {pictures.count} pictures of no data set ({pictures.size / 1e6:.1f} MB)")
+    console.say(f"{word}  {parts.count} files of uploads and runs that were given up ({parts.size / 1e6:.1f} MB)")
+    if dry_run:
         console.say("nothing was removed: give --delete")
 
 

@@ -150,8 +150,7 @@ class Datasets:
     ) -> PushedDataset:
         """Upload a data set; the pictures that the registry lacks first, the manifest last."""
         images = sorted({entry.image for entry in manifest.entries})
-        present = {item.key for item in self._bucket.list("images/")}
-        missing = [image for image in images if image_key(image) not in present]
+        missing = self._lacking(images)
 
         def upload(image: str) -> None:
             data = read(image)
@@ -164,14 +163,38 @@ class Datasets:
                 if progress is not None:
                     progress(done, len(missing))
         self._bucket.put(_key(manifest.digest, "manifest.json"), manifest.to_bytes(), "application/json")
+        # Garbage collection may have taken a picture of long ago before this manifest was there to need it.
+        for image in self._lacking(images):
+            upload(image)
         if manifest.folder is not None and self._bucket.stat(_key(manifest.folder, "alias.json")) is None:
             self._bucket.put_json(_key(manifest.folder, "alias.json"), {"manifest": manifest.digest})
         return PushedDataset(manifest.digest, len(images), len(missing))
 
+    def _lacking(self, images: Collection[str]) -> list[str]:
+        present = {item.key for item in self._bucket.list("images/")}
+        return [image for image in images if image_key(image) not in present]
+
     def digests(self) -> list[str]:
         """Every visible data set, sorted."""
-        keys = (item.key.removeprefix(PREFIX).partition("/") for item in self._bucket.list(PREFIX))
-        return sorted(name.replace("-", ":", 1) for name, _, file in keys if file == "manifest.json")
+        return sorted(self.dated())
+
+    def dated(self) -> dict[str, float]:
+        """Every visible data set, and when it was published (seconds since 1970)."""
+        found = {}
+        for item in self._bucket.list(PREFIX):
+            name, _, file = item.key.removeprefix(PREFIX).partition("/")
+            if file == "manifest.json":
+                found[name.replace("-", ":", 1)] = item.modified
+        return found
+
+    def remove(self, digest: str) -> None:
+        """Remove a data set's manifest, then the folder's digest that stands for it; pictures may be others' too."""
+        folder = self.manifest(digest).folder
+        self._bucket.remove(_key(digest, "manifest.json"))
+        if folder is not None:
+            alias = self._bucket.document(_key(folder, "alias.json"))
+            if alias is not None and alias.get("manifest") == digest:
+                self._bucket.remove(_key(folder, "alias.json"))
 
     def manifest(self, digest: str) -> DatasetManifest:
         """A data set by its own digest or by that of the folder it was pushed from. Raises RegistryError."""

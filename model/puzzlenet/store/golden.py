@@ -75,6 +75,11 @@ class GoldenSets:
         """Every golden set of a line, oldest first."""
         return [self.read(line, number) for number in self._numbers(line)]
 
+    def lines(self) -> list[str]:
+        """Lines that have a golden set."""
+        names = (item.key.split("/") for item in self._bucket.list("lines/"))
+        return sorted({parts[1] for parts in names if len(parts) == 4 and parts[2] == "golden"})
+
     def freeze(self, line: str, entries: Iterable[GoldenEntry], dataset: str, now: datetime) -> Golden:
         """Write the next golden set of a line, unless the newest holds the same pictures with the same labels."""
         chosen = tuple(sorted({(entry.image, entry.label) for entry in entries}))

@@ -1,16 +1,15 @@
-"""From a version back to its root, and from a data set forward to the versions that it influenced; garbage on top.
+"""From a version back to its root, and from a data set forward to the versions that it influenced.
 
 Pure over what the registry says; ``History`` does the reading.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from puzzlenet.errors import RegistryError
 from puzzlenet.registry import Registry
 from puzzlenet.store.datasets import Datasets
-from puzzlenet.store.decisions import Decision, Decisions
 
 DIRECTLY = "trained on it"
 
@@ -36,14 +35,6 @@ class Origin:
         return f"commit {self.commit or 'unknown'}, image {self.image or 'none'}, {data}, seed {self.seed}{why}"
 
 
-@dataclass(frozen=True, slots=True)
-class Garbage:
-    """What may go, and why each other version stays."""
-
-    remove: tuple[str, ...]
-    keep: Mapping[str, str]
-
-
 def origin_of(version: str, provenance: Mapping[str, Any]) -> Origin:
     """Read a provenance.json."""
     data, code = provenance.get("dataset") or {}, provenance.get("code") or {}
@@ -61,43 +52,12 @@ def origin_of(version: str, provenance: Mapping[str, Any]) -> Origin:
     )
 
 
-def garbage(
-    dated: Mapping[str, float], parents: Mapping[str, str | None], log: Sequence[Decision], keep: int
-) -> Garbage:
-    """Which versions may be removed: refused ones that nothing is built on, but for the newest ``keep`` of them.
-
-    Whatever was accepted or promoted stays, so champion and previous champion do; so does everything that they
-    descend from; and so does a version that nothing was decided about, since somebody may serve it.
-    """
-    reasons: dict[str, str] = {}
-    refused = {record.version for record in log if record.kind in ("Refused", "RolledBack") and record.version}
-    for record in log:
-        if record.version and record.kind in ("Accepted", "Promoted"):
-            reasons.setdefault(record.version, f"{record.kind.lower()} on line {record.line}")
-        if record.parent:
-            reasons.setdefault(record.parent, f"was champion on line {record.line}")
-    for version in dated:
-        if version not in refused:
-            reasons.setdefault(version, "nothing was decided about it")
-    newest = sorted((v for v in refused if v in dated and v not in reasons), key=lambda v: (-dated[v], v))
-    for version in newest[:keep]:
-        reasons[version] = f"among the newest {keep} refused"
-    for version in list(reasons):
-        for ancestor in _ancestors(version, parents):
-            reasons.setdefault(ancestor, f"lineage of {version}")
-    return Garbage(
-        remove=tuple(sorted(version for version in dated if version not in reasons)),
-        keep={version: reason for version, reason in sorted(reasons.items()) if version in dated},
-    )
-
-
 class History:
     """Lineage as the registry tells it."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._datasets = Datasets(registry.bucket)
-        self._decisions = Decisions(registry.bucket)
 
     def origin(self, version: str) -> Origin:
         """What made a version."""
@@ -125,17 +85,6 @@ class History:
                 found.append((origin, f"trained on {origin.dataset}, which contains it"))
         return found
 
-    def plan(self, keep: int, champions: Iterable[str] = ()) -> Garbage:
-        """What garbage collection would do. ``champions`` are kept whatever the records say."""
-        dated = self._registry.dated()
-        parents = {version: self.origin(version).parent for version in dated}
-        log = [record for line in self._decisions.lines() for record in self._decisions.log(line)]
-        named = [
-            Decision(at="1970-01-01T00:00:00+00:00", line="-", kind="Accepted", version=version, reason="named")
-            for version in champions
-        ]
-        return garbage(dated, parents, [*log, *named], keep)
-
     def _spellings(self, dataset: str) -> set[str]:
         manifest = self._datasets.manifest(dataset)
         return {dataset, manifest.digest, *([manifest.folder] if manifest.folder else [])}
@@ -158,12 +107,3 @@ class History:
             if manifest.folder:
                 found.add(manifest.folder)
         return found
-
-
-def _ancestors(version: str, parents: Mapping[str, str | None]) -> list[str]:
-    found: list[str] = []
-    parent = parents.get(version)
-    while parent is not None and parent not in found:
-        found.append(parent)
-        parent = parents.get(parent)
-    return found

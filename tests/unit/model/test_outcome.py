@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 from puzzlenet.errors import PuzzleNetError
 from puzzlenet.retrain.outcome import LIMIT, Outcome, from_dict, read_termination, write_termination
 from puzzlenet.retrain.settings import brightness, duration, size
-from puzzlenet.store.decisions import Decision
-from puzzlenet.store.lineage import garbage
 
 
 @given(st.text(max_size=5000), st.dictionaries(st.text(max_size=50), st.floats(0, 1), max_size=80))
@@ -47,28 +45,3 @@ def test_sizes_and_bounds() -> None:
     for read, text in ((size, "128"), (brightness, "0.1"), (brightness, "a,b")):
         with pytest.raises(PuzzleNetError):
             read(text)
-
-
-def _decision(kind: str, version: str, parent: str | None = None) -> Decision:
-    return Decision(at="2025-11-24T00:00:00+00:00", line="l", kind=kind, version=version, parent=parent, reason="r")  # type: ignore[arg-type]
-
-
-def test_garbage_is_only_what_was_refused_and_nothing_is_built_on() -> None:
-    dated = {name: float(number) for number, name in enumerate("abcdefg")}
-    parents = {"a": None, "b": "a", "c": "b", "d": "b", "e": "d", "f": "c", "g": None}
-    log = [
-        _decision("Accepted", "c", parent="b"),
-        _decision("Refused", "d", parent="c"),
-        _decision("Refused", "e", parent="c"),
-        _decision("Refused", "f", parent="c"),
-        _decision("Accepted", "f", parent="c"),
-    ]
-    assert garbage(dated, parents, log, keep=0).remove == ("d", "e")
-    assert garbage(dated, parents, log, keep=1).remove == ()  # e is kept, and d is its parent
-    kept = garbage(dated, parents, log, keep=0).keep
-    assert kept["a"].startswith("nothing was decided") and kept["b"].startswith("was champion")
-
-
-def test_a_rolled_back_version_that_was_promoted_once_stays() -> None:
-    log = [_decision("Promoted", "a"), _decision("RolledBack", "a"), _decision("RolledBack", "b")]
-    assert garbage({"a": 1.0, "b": 2.0}, {"a": None, "b": "a"}, log, keep=0).remove == ("b",)
