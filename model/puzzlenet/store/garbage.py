@@ -212,7 +212,8 @@ class Collector:
 
     def _data_facts(self, origins: Mapping[str, Origin]) -> DataFacts:
         dated = self._datasets.dated()
-        parents, spelled = {}, {}
+        parents: dict[str, tuple[str, ...]] = {}
+        spelled: dict[str, str] = {}
         for digest in dated:
             manifest = self._datasets.manifest(digest)
             parents[digest] = manifest.parents
