@@ -6,7 +6,9 @@ fair coin thrown w + l times (McNemar 1947; Dietterich 1998 for why not to compa
 
 Three rules. On the target (the new pictures) the challenger must win, significantly. On every golden set, and on all
 of them pooled, it must not be worse: it is refused where it has lost more than the margin and that is significant.
-And no class may fall below its recall floor, as far as the number of pictures can tell.
+And no class may fall below its recall floor, as far as the number of pictures can tell. Where a bound is given,
+confidences must mean what they say: the expected calibration error of few pictures is large by chance, so it is held
+against that of answers that are calibrated by construction (consistency resampling, Bröcker & Smith 2007).
 """
 
 from collections.abc import Sequence
@@ -20,6 +22,7 @@ from puzzlenet.errors import PuzzleNetError
 from puzzlenet.metrics import calibration_error
 
 Role = Literal["target", "golden"]
+_DRAWS = 999
 _FEW = 1000  # up to so many throws, binomials are summed exactly
 
 
@@ -32,6 +35,7 @@ class Rules:
     recall_floor: float = 0.9
     max_latency_s: float | None = None
     max_bytes: int | None = None
+    max_ece: float | None = None
     min_images: int = 50
 
     def __post_init__(self) -> None:
@@ -40,6 +44,10 @@ class Rules:
             if not low <= value <= high:
                 option = {"margin": "--gate-margin", "alpha": "--gate-alpha"}.get(name, "--recall-floor")
                 raise PuzzleNetError(f"{option} {value}: choose {low:g} to {high:g}")
+        if self.max_ece is not None and not 0.0 < self.max_ece <= 1.0:
+            raise PuzzleNetError(f"--max-calibration-error {self.max_ece}: choose above 0, at most 1")
+        if self.max_bytes is not None and self.max_bytes < 1:
+            raise PuzzleNetError(f"--max-bytes {self.max_bytes}: choose 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,6 +182,8 @@ def _judge(pair: Paired, rules: Rules) -> SetVerdict:
     if pair.role == "golden" and loss > rules.margin and p_worse <= rules.alpha:
         refusals.append(f"worse: {accuracies}, {paired}, p={p_worse:.2g}, margin {rules.margin:.1%}")
     refusals.extend(_below_floor(recalls, pair.role, rules))
+    ece = _ece(pair.champion, old), _ece(pair.challenger, new)
+    refusals.extend(_not_calibrated(pair, ece, rules))
     return SetVerdict(
         name=pair.name,
         role=pair.role,
@@ -186,7 +196,7 @@ def _judge(pair: Paired, rules: Rules) -> SetVerdict:
         p_worse=p_worse,
         noticeable_loss=noticeable_loss(won, count, rules.alpha),
         recalls=recalls,
-        ece=(_ece(pair.champion, old), _ece(pair.challenger, new)),
+        ece=ece,
         refusals=tuple(refusals),
     )
 
@@ -228,6 +238,24 @@ def _ece(answers: Answers, right: Sequence[bool]) -> float:
     if not right:
         return 0.0
     return round(calibration_error(np.asarray(answers.confidence), np.asarray(right, dtype=bool)), 6)
+
+
+def _not_calibrated(pair: Paired, ece: tuple[float, float], rules: Rules) -> list[str]:
+    """A calibration error above the bound and beyond chance; on golden sets only where the champion's is smaller."""
+    before, after = ece
+    if rules.max_ece is None or after <= rules.max_ece or (pair.role == "golden" and after <= before):
+        return []
+    chance = chance_of_error(pair.challenger.confidence, after)
+    if chance > rules.alpha:
+        return []
+    return [f"calibration error is {after:.3f}, allowed {rules.max_ece:g} (p={chance:.2g} if it were calibrated)"]
+
+
+def chance_of_error(confidence: Sequence[float], error: float) -> float:
+    """How often answers that are right as often as they say show a calibration error at least so large."""
+    sure, rng = np.asarray(confidence), np.random.default_rng(0)
+    larger = sum(calibration_error(sure, rng.random(len(sure)) < sure) >= error for _ in range(_DRAWS))
+    return (1 + larger) / (1 + _DRAWS)
 
 
 def at_least(hits: int, throws: int, chance: float) -> float:

@@ -10,7 +10,7 @@ import typer
 
 from puzzlenet.cli import console
 from puzzlenet.cli.registry import Bucket, Endpoint, Insecure, connect
-from puzzlenet.cli.retrain import Alpha, Floor, Latency, Margin
+from puzzlenet.cli.retrain import Alpha, Bytes, Calibration, Floor, Latency, Margin
 from puzzlenet.errors import BadDataError
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def gate(
     alpha: Alpha = 0.05,
     recall_floor: Floor = 0.9,
     max_latency: Latency = None,
-    max_bytes: Annotated[int | None, typer.Option(help="Size of the weights at most.")] = None,
+    max_bytes: Bytes = None,
+    max_ece: Calibration = None,
     out: Annotated[Path | None, typer.Option(help="File for the verdict as JSON.")] = None,
 ) -> None:
     """Judge a challenger against the champion on the same pictures. Exit code 1 when it is refused, with numbers."""
@@ -100,6 +101,7 @@ def gate(
         recall_floor=recall_floor,
         max_latency_s=duration(max_latency, "--max-latency") if max_latency else None,
         max_bytes=max_bytes,
+        max_ece=max_ece,
     )
     verdict = judge_folders(champion, challenger, golden, target, rules)
     if out is not None:

@@ -23,6 +23,11 @@ Margin = Annotated[float, typer.Option(help="Share of a golden set that may be l
 Alpha = Annotated[float, typer.Option(help="Chance of calling two equally good versions different.")]
 Floor = Annotated[float, typer.Option(help="Recall that every class must have.")]
 Latency = Annotated[str | None, typer.Option(help="Median of one prediction in process, such as 50ms.")]
+Bytes = Annotated[int | None, typer.Option(help="Size of the weights at most.")]
+Calibration = Annotated[
+    float | None,
+    typer.Option("--max-calibration-error", help="Expected calibration error at most, such as 0.1; default: no bound."),
+]
 
 
 def retrain(
@@ -43,6 +48,8 @@ def retrain(
     gate_alpha: Alpha = 0.05,
     recall_floor: Floor = 0.9,
     max_latency: Latency = None,
+    max_bytes: Bytes = None,
+    max_ece: Calibration = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data; default: the champion's.")] = None,
     min_images: Annotated[int, typer.Option(help="New labelled pictures that are needed.")] = 50,
     max_images: Annotated[int | None, typer.Option(help="New pictures at most, the newest of them.")] = None,
@@ -84,6 +91,8 @@ def retrain(
                 alpha=gate_alpha,
                 recall_floor=recall_floor,
                 max_latency_s=duration(max_latency, "--max-latency") if max_latency else None,
+                max_bytes=max_bytes,
+                max_ece=max_ece,
             ),
             limits=Limits(
                 min_images=min_images,

@@ -208,6 +208,27 @@ class Gate(Wire):
         Duration | None, Field(json_schema_extra=duration_schema(f"{_WHERE}.gate.maxLatency", "1ms", "1m", "50ms"))
     ] = None
     """Longest time for one picture."""
+    max_size: Annotated[
+        int | str | None,
+        Field(
+            json_schema_extra={
+                **_AMOUNT,
+                **rules(
+                    cel(
+                        "isQuantity(string(self)) && quantity(string(self)).isGreaterThan(quantity('0'))",
+                        f"{_WHERE}.gate.maxSize must be a quantity of bytes above 0, such as 50Mi",
+                    )
+                ),
+            }
+        ),
+    ] = None
+    """Most bytes of the challenger's weights."""
+    max_calibration_error: Annotated[
+        float | None,
+        Field(json_schema_extra=_fraction("gate.maxCalibrationError", "0.1", most="<= 1.0")),
+    ] = None
+    """Largest gap between how sure the challenger is and how often it is right (expected calibration error), as far as
+    the number of pictures can tell. On golden sets only where the champion does better."""
 
 
 class Retraining(Wire):

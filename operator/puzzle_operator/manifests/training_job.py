@@ -15,6 +15,7 @@ from puzzle_operator.api.names import API_VERSION, KIND, MODEL_LABEL, RUN_LABEL
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.api.retraining import Retraining, RetrainingStatus
 from puzzle_operator.core.retraining.names import job_of
+from puzzle_operator.core.retraining.triggers import parse_quantity
 
 from .inference_service import MANAGED_BY_LABEL, MANAGER
 
@@ -207,6 +208,7 @@ def _volumes(trainer: Trainer) -> list[JsonObject]:
 def arguments(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, store: Store) -> list[str]:
     """What the trainer is told: `puzzlenet retrain …`."""
     spec, storage = model.spec.retraining, model.spec.storage
+    size, calibration = parse_quantity(spec.gate.max_size), spec.gate.max_calibration_error
     given: dict[str, str | None] = {
         "--run": run.run,
         "--namespace": model.namespace,
@@ -224,6 +226,8 @@ def arguments(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, store
         "--gate-alpha": _number(spec.gate.alpha),
         "--recall-floor": _number(spec.gate.per_class_recall_floor),
         "--max-latency": spec.gate.max_latency,
+        "--max-bytes": str(max(1, int(size))) if size is not None else None,
+        "--max-calibration-error": _number(calibration) if calibration is not None else None,
         "--epochs": str(spec.epochs) if spec.epochs is not None else None,
         **_quality(model.spec.data_quality),
         "--device": "auto" if spec.job.gpus and not run.cpu else "cpu",

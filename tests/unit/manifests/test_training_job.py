@@ -45,7 +45,9 @@ def test_its_pods_are_not_taken_for_predictors() -> None:
 
 
 def test_the_trainer_is_told_all_of_the_contract() -> None:
-    builder = a_model().retraining(epochs=7, gate={"maxLatency": "50ms", "perClassRecallFloor": 0.8})
+    builder = a_model().retraining(
+        epochs=7, gate={"maxLatency": "50ms", "perClassRecallFloor": 0.8, "maxSize": "50Mi", "maxCalibrationError": 0.1}
+    )
     builder.body["spec"]["dataQuality"] = {"minImages": 500, "size": [128, 96], "brightness": [0.1, 0.9]}
     job = made(builder)
     assert words(job)[0] == "retrain"
@@ -64,6 +66,8 @@ def test_the_trainer_is_told_all_of_the_contract() -> None:
         "--gate-alpha": "0.05",
         "--recall-floor": "0.8",
         "--max-latency": "50ms",
+        "--max-bytes": "52428800",
+        "--max-calibration-error": "0.1",
         "--epochs": "7",
         "--min-images": "500",
         "--max-lateness": "15m",

@@ -113,6 +113,30 @@ def test_budgets_and_small_sets_refuse(rules: Rules, cost: Cost, sentence: str) 
     assert not verdict.accepted and sentence in verdict.sentence
 
 
+def _said(count: int, right: float, confidence: float, before: float) -> Paired:
+    """The challenger is right so often, and says how sure it is; the champion, equally right, says ``before``."""
+    truth = tuple("ab"[index % 2] for index in range(count))
+    hits = [index < round(right * count) for index in range(count)]
+    called = tuple(label if hit else "c" for label, hit in zip(truth, hits, strict=True))
+    old, new = (Answers(called=called, confidence=(sure,) * count) for sure in (before, confidence))
+    return Paired(name="set", role="golden", truth=truth, champion=old, challenger=new)
+
+
+def test_confidence_that_is_not_meant_is_refused_where_a_bound_is_given() -> None:
+    bound = replace(RULES, max_ece=0.05, recall_floor=0.0)
+    boastful = _said(300, right=0.8, confidence=0.99, before=0.8)
+    verdict = _decide(boastful, rules=bound)
+    assert not verdict.accepted and "calibration error is 0.190, allowed 0.05 (p=0.001" in verdict.sentence
+    assert _decide(boastful, rules=replace(bound, max_ece=None)).accepted
+    assert _decide(_said(300, right=0.8, confidence=0.99, before=0.99), rules=bound).accepted  # as before
+
+
+def test_few_pictures_cannot_tell_a_calibration_error_from_chance() -> None:
+    bound = replace(RULES, max_ece=0.05, recall_floor=0.0)
+    assert _decide(_said(50, right=0.8, confidence=0.88, before=0.8), rules=bound).accepted
+    assert not _decide(_said(1000, right=0.8, confidence=0.88, before=0.8), rules=bound).accepted
+
+
 def test_nothing_to_judge_on_is_a_refusal() -> None:
     assert not _decide().accepted
 
@@ -134,7 +158,9 @@ def test_the_report_says_which_loss_would_have_been_noticed() -> None:
     assert noticeable_loss(10, 300, 0.05) > share
 
 
-@pytest.mark.parametrize("change", [{"margin": -0.1}, {"alpha": 0.0}, {"recall_floor": 1.1}])
+@pytest.mark.parametrize(
+    "change", [{"margin": -0.1}, {"alpha": 0.0}, {"recall_floor": 1.1}, {"max_ece": 0.0}, {"max_bytes": 0}]
+)
 def test_a_rule_that_cannot_be_is_named(change: dict[str, float]) -> None:
     with pytest.raises(PuzzleNetError, match="--"):
         Rules(**change)  # type: ignore[arg-type]
