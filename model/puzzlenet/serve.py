@@ -20,6 +20,8 @@ from puzzlenet.signing import verify_signed
 
 log = logging.getLogger("puzzlenet")
 MAX_BODY = 12 * 1024 * 1024
+REFUSED = 65
+"""Exit code for a version that is refused (EX_DATAERR of sysexits.h): the operator need not wait for a better try."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

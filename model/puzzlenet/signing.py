@@ -2,9 +2,11 @@
 
 The digest alone says that a folder is the one that was asked for; the signature says that whoever holds the
 private key made it. It is a sigstore bundle of the package model-signing in key mode: no certificate authority
-and no log is asked, so it works in a factory without internet. Keys are rotated by verifying with several.
+and no log is asked, so it works in a factory without internet. Keys are rotated by verifying with several: a file of
+public keys may hold more than one, as a bundle of authorities does.
 """
 
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -13,6 +15,8 @@ from typing import Any
 
 from puzzlenet.errors import BadVersionError, PuzzleNetError
 from puzzlenet.manifest import SIGNATURE, Version, verify
+
+_PEM = re.compile(rb"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----", re.DOTALL)
 
 
 def new_keys(private: Path) -> Path:
@@ -52,19 +56,20 @@ def sign(folder: Path, key: Path) -> None:
 
 
 def check(version: Version, keys: Sequence[Path]) -> Path:
-    """The key that made a version's signature. Raises BadVersionError for an unsigned or altered version."""
+    """The file with the key that made the signature. Raises BadVersionError for an unsigned or altered version."""
     signature = version.folder / SIGNATURE
     if not signature.is_file():
         raise BadVersionError(
-            f"{version.digest} is not signed ({signature} is missing): sign it with `puzzlenet package --sign-key`"
+            f"{version.digest} is not signed ({signature} is missing): sign it with `puzzlenet package --sign-key` or, "
+            "where it is published, `puzzlenet registry sign`"
         )
     reasons = []
-    for key in keys:
-        _readable(key, "--verify-key")
-        reason = _refusal(version.folder, key)
-        if reason is None:
-            return key
-        reasons.append(f"{key.name}: {reason}")
+    for path in keys:
+        for name, key in _public_keys(path):
+            reason = _refusal(version.folder, key)
+            if reason is None:
+                return path
+            reasons.append(f"{name}: {reason}")
     raise BadVersionError(f"{version.digest} is refused: its signature fits no key ({'; '.join(reasons)})")
 
 
@@ -76,7 +81,16 @@ def verify_signed(folder: Path, expected: str, keys: Sequence[Path]) -> Version:
     return version
 
 
-def _refusal(folder: Path, key: Path) -> str | None:
+def _public_keys(path: Path) -> list[tuple[str, bytes]]:
+    """The keys of a file, each with a name for messages. One that is no key in PEM is handed on, to be refused."""
+    data = _readable(path, "--verify-key")
+    found: list[bytes] = _PEM.findall(data)
+    if len(found) < 2:
+        return [(path.name, data)]
+    return [(f"{path.name}, key {number}", key + b"\n") for number, key in enumerate(found, start=1)]
+
+
+def _refusal(folder: Path, key: bytes) -> str | None:
     """Why a signature does not hold with a key; None when it does.
 
     Only the files of the version are looked at: storage initializers leave files of their own beside them, which
@@ -89,8 +103,10 @@ def _refusal(folder: Path, key: Path) -> str | None:
         clean.mkdir()
         for name in _signed_files(folder):
             shutil.copyfile(folder / name, clean / name)
+        public = Path(scratch) / "verify.pub"
+        public.write_bytes(key)
         try:
-            verifier = verifying.Config().use_elliptic_key_verifier(public_key=key)  # type: ignore[no-untyped-call]
+            verifier = verifying.Config().use_elliptic_key_verifier(public_key=public)  # type: ignore[no-untyped-call]
             verifier.set_hashing_config(_hashing(clean)).verify(clean, folder / SIGNATURE)
         except Exception as exc:  # the package raises what its parsers raise; every one of them means: not verified
             return str(exc).splitlines()[0][:200] if str(exc) else type(exc).__name__
@@ -110,8 +126,8 @@ def _hashing(folder: Path) -> Any:
     return config.set_ignored_paths(paths=[folder / SIGNATURE], ignore_git_paths=False)
 
 
-def _readable(path: Path, option: str) -> None:
+def _readable(path: Path, option: str) -> bytes:
     try:
-        path.read_bytes()
+        return path.read_bytes()
     except OSError as exc:
         raise PuzzleNetError(f"{option} {path} cannot be read: {exc.strerror}") from exc

@@ -12,7 +12,12 @@ import os
 import subprocess
 import sys
 
-from tests.harness.settings import RELEASE, REPOSITORY, SYSTEM_NAMESPACE
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+
+from tests.harness.settings import RELEASE, REPOSITORY, SYSTEM_NAMESPACE, state_folder
+from tests.harness.signing import SECRET as SIGNING
+from tests.harness.signing import put_secret, signing_secret
 
 PARTS = {"operator": "operator", "model": "runtime", "monitor": "monitor", "drift": "drift"}
 """Images, by their stage in the Dockerfile, and the parts of the chart's values that name them."""
@@ -30,6 +35,18 @@ def images() -> dict[str, str]:
     return {name: given[name] or built[name] for name in given}
 
 
+def keys() -> None:
+    """The Secret that the namespaces of models get their copies of."""
+    config.load_kube_config()  # type: ignore[no-untyped-call]
+    core = client.CoreV1Api()
+    try:
+        core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=SYSTEM_NAMESPACE)))
+    except ApiException as exc:
+        if exc.status != 409:
+            raise
+    put_secret(core, SYSTEM_NAMESPACE, SIGNING, signing_secret(state_folder()))
+
+
 def helm_upgrade(refs: dict[str, str]) -> None:
     """`helm upgrade --install`, until everything runs; raises CalledProcessError on failure."""
     chart = REPOSITORY / "charts" / "puzzle-operator"
@@ -39,6 +56,8 @@ def helm_upgrade(refs: dict[str, str]) -> None:
     for name, part in PARTS.items():
         repository, tag = refs[name].rsplit(":", 1)
         command += ["--set", f"{part}.image.repository={repository},{part}.image.tag={tag}"]
+    # What is not signed is not served, and not compared with.
+    command += ["--set", f"runtime.verifySecret={SIGNING},retraining.signingSecret={SIGNING}"]
     # The local cluster has no storage class: what is recorded goes with the monitor's pod.
     command += ["--set", "monitor.persistence.enabled=false"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -47,7 +66,9 @@ def helm_upgrade(refs: dict[str, str]) -> None:
 
 def main() -> None:
     try:
-        helm_upgrade(images())
+        refs = images()
+        keys()
+        helm_upgrade(refs)
     except subprocess.CalledProcessError as exc:
         print(f"{' '.join(map(str, exc.cmd[:4]))} … failed with exit code {exc.returncode}", file=sys.stderr)
         names = [f"{name.upper()}_IMAGE" for name in PARTS]

@@ -20,10 +20,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.harness.settings import REPOSITORY, Settings, from_environment
+from tests.harness.signing import CURRENT, RETIRED, signing_key
 
 # Files of the model package that neither data nor weights depend on; a change there needs no new training.
 _NOT_TRAINING = {"serve.py", "supervisor.py", "handler.py", "registry.py", "protocol.py", "package.py", "manifest.py"}
@@ -53,6 +54,8 @@ class Recipe:
     data: tuple[str, ...] = ()
     train: tuple[str, ...] = ()
     package: tuple[str, ...] = ()
+    key: str = field(default=CURRENT, repr=False)
+    """What it is signed with; not shown, since another signature needs no new training."""
 
 
 RECIPES = {
@@ -61,6 +64,7 @@ RECIPES = {
         run="modest",
         data=("--count", "1200", "--seed", "11"),
         train=("--epochs", "10", "--seed", "1"),
+        key=RETIRED,  # the oldest version, from before keys were rotated
     ),
     "good": Recipe(
         "trained on 3,000 pieces",
@@ -113,11 +117,26 @@ class Lab:
         evaluation = self._evaluation(recipe.run, run)
         out = self._folder / f"version-{key}"
         shutil.rmtree(out, ignore_errors=True)
-        options = ("--evaluation", str(evaluation), *recipe.package)
+        private = signing_key(self._settings.state, recipe.key)
+        options = ("--evaluation", str(evaluation), "--sign-key", str(private), *recipe.package)
         self._puzzlenet("package", str(run), str(out), *options, quiet=True)
-        endpoint = ("--endpoint", self._settings.s3_endpoint, "--insecure")
-        digest = self._puzzlenet("registry", "push", str(out), *endpoint, quiet=True).split()[-1]
+        digest = self._puzzlenet("registry", "push", str(out), *self._registry, quiet=True).split()[-1]
         return Version(key, f"{recipe.what}; {_accuracy(evaluation):.1%} on pieces it has not seen", digest)
+
+    def odd(self, name: str, views: int, *options: str) -> str:
+        """Push a version that nobody should serve, under a digest of its own; `options` are those of `package`."""
+        out = self._folder / f"odd-{name}"
+        shutil.rmtree(out, ignore_errors=True)
+        self._puzzlenet("package", str(self._run_folder("good")), str(out), "--views", str(views), *options, quiet=True)
+        return self._puzzlenet("registry", "push", str(out), *self._registry, quiet=True).split()[-1]
+
+    def puzzlenet(self, *words: str) -> str:
+        """Run a command on the registry; what it prints."""
+        return self._puzzlenet(*words, *self._registry, quiet=True)
+
+    @property
+    def _registry(self) -> tuple[str, ...]:
+        return ("--endpoint", self._settings.s3_endpoint, "--insecure")
 
     def data(self, name: str) -> Path:
         """Folder of the pieces that a recipe's run is trained on."""

@@ -10,6 +10,8 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
 from tests.harness.settings import RELEASE
+from tests.harness.signing import SECRET as SIGNING
+from tests.harness.signing import put_secret
 
 GROUP, VERSION, PLURAL = "puzzlenet.dev", "v1alpha1", "puzzlemodels"
 KSERVE = ("serving.kserve.io", "v1beta1")
@@ -29,8 +31,8 @@ class Namespace:
     # ------------------------------------------------------------ the namespace itself
 
     def create(self, secret_from: str) -> None:
-        """Make the namespace and give it the registry's Secret (a copy of the one in `secret_from`) and the tokens of
-        predictors and trainers, where a monitor is installed there.
+        """Make the namespace and give it the registry's Secret (a copy of the one in `secret_from`), and where they are
+        there the keys of versions, and the monitor's tokens of predictors and trainers.
 
         One of that name that a run before is still deleting is waited for.
         """
@@ -40,20 +42,16 @@ class Namespace:
             lambda: self.core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=self.name))),
         )
         secret: Any = self.core.read_namespaced_secret("puzzle-s3", secret_from)
-        self._put_secret("puzzle-s3", secret.data, secret.metadata.annotations)
-        listed: Any = self.core.list_namespaced_secret(secret_from, field_selector=f"metadata.name={TOKENS}")
-        for found in listed.items:
-            self._put_secret(INGEST, {"token": found.data["ingest"], "trainer": found.data["trainer"]})
+        put_secret(self.core, self.name, "puzzle-s3", secret.data, secret.metadata.annotations)
+        for found in self._secrets(secret_from, SIGNING):
+            put_secret(self.core, self.name, SIGNING, found.data)
+        for found in self._secrets(secret_from, TOKENS):
+            put_secret(self.core, self.name, INGEST, {"token": found.data["ingest"], "trainer": found.data["trainer"]})
 
-    def _put_secret(self, name: str, data: Any, annotations: Any = None) -> None:
-        """Create a Secret, or give the one of a run before these contents."""
-        body = client.V1Secret(metadata=client.V1ObjectMeta(name=name, annotations=annotations), data=data)
-        try:
-            self.core.create_namespaced_secret(self.name, body)
-        except ApiException as exc:
-            if exc.status != 409:
-                raise
-            self.core.patch_namespaced_secret(name, self.name, {"data": data})
+    def _secrets(self, namespace: str, name: str) -> list[Any]:
+        """The Secret of this name, or nothing."""
+        listed: Any = self.core.list_namespaced_secret(namespace, field_selector=f"metadata.name={name}")
+        return list(listed.items)
 
     def delete(self) -> None:
         """Delete the models, then the namespace, and wait until it is gone, so that a next run can make it again."""

@@ -2,6 +2,8 @@
 
 import io
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from puzzlenet.errors import BadVersionError, PuzzleNetError, RegistryError
 from puzzlenet.manifest import FILES, MANIFEST, verify
 from puzzlenet.registry import Registry
+from puzzlenet.signing import check, new_keys
 from tests.integration.conftest import S3
 
 
@@ -70,6 +73,22 @@ def test_a_foreign_manifest_in_its_place_stops_a_push(registry: Registry, s3: S3
     _put(s3, verify(version).digest, MANIFEST, b"{}")
     with pytest.raises(RegistryError, match="another manifest"):
         registry.push(version)
+
+
+def test_a_version_in_the_registry_is_signed_anew_when_keys_are_rotated(
+    registry: Registry, s3: S3, version: Path, tmp_path: Path
+) -> None:
+    digest = registry.push(version).digest
+    for name in ("old", "new"):
+        public = new_keys(tmp_path / name)
+        words = ["registry", "sign", digest, "--sign-key", str(tmp_path / name), "--bucket", s3.location.bucket]
+        words += ["--endpoint", s3.location.endpoint, *([] if s3.location.secure else ["--insecure"])]
+        command = [sys.executable, "-c", "from puzzlenet.cli import main; main()", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=dict(os.environ), check=False)
+        assert done.returncode == 0, done.stderr
+        assert check(registry.pull(digest, tmp_path / f"from-{name}"), [public])
+    with pytest.raises(BadVersionError, match="fits no key"):
+        check(registry.pull(digest, tmp_path / "again"), [tmp_path / "old.pub"])
 
 
 def test_an_object_that_the_manifest_lists_and_is_gone_is_named(

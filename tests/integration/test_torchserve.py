@@ -20,6 +20,7 @@ import pytest
 
 from puzzlenet.manifest import verify
 from puzzlenet.package import package
+from puzzlenet.serve import REFUSED
 
 V1, V2 = "/v1/models/puzzlenet:predict", "/v2/models/puzzlenet/infer"
 PROBE = {"Puzzlenet-Probe": "ready"}
@@ -247,5 +248,5 @@ def test_a_version_that_is_not_what_it_claims_is_not_served(version: Path, tmp_p
     command = [sys.executable, "-c", "from puzzlenet.cli import main; main()", "serve", "--model-dir", str(version)]
     command += ["--version", "sha256:" + "0" * 64, "--workdir", str(tmp_path / "work")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=dict(os.environ), check=False)
-    assert done.returncode == 2 and "altered or mixed up" in done.stderr
+    assert done.returncode == REFUSED and "altered or mixed up" in done.stderr
     assert not (tmp_path / "work").exists()

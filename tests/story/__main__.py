@@ -148,7 +148,7 @@ def main() -> None:
         inspector.error = 0.0
         serving = story.space.champion(MODEL)
         tally = line.tally()
-    story.step("Where did a prediction come from?", lambda: lineage(story))
+    story.step("Where did a prediction come from?", lambda: lineage(story, second))
     story.expect(quiet, "no drift was confirmed on the line that it was trained for")
     story.expect(better > worse + 0.1, f"bigger pieces: {worse:.1%} right before, {better:.1%} after")
     story.expect(kept > before - 0.05, f"small pieces are not forgotten: {before:.1%} before, {kept:.1%} after")
@@ -248,12 +248,15 @@ def poison(story: Story, inspector: Inspector) -> str:
     return f"{outcome}, then {rollout.get('outcome')}" if outcome == "Accepted" else outcome
 
 
-def lineage(story: Story) -> None:
-    """From a prediction to commit, data and parents, as the command prints it."""
+def lineage(story: Story, second: str) -> None:
+    """What the trainer made is signed; from a prediction to commit, data and parents, as the command prints it."""
     tokens = Path(os.environ.get("TMPDIR", "/tmp")) / f"puzzle-story-{os.getpid()}"
     tokens.write_text(monitor_token("read"))
     try:
         monitor = ("--monitor", monitor_url(), "--monitor-token-file", str(tokens))
+        keys = story.settings.state / "signing" / "sign.key.pub"
+        signed = story.puzzlenet("registry", "verify", second, "--verify-key", str(keys), *story.registry)
+        say(f"   {signed.strip()}")
         story.puzzlenet("registry", "lineage", "--prediction", story.last_id, *monitor, *story.registry, quiet=False)
     finally:
         tokens.unlink()

@@ -16,7 +16,7 @@ from puzzlenet.cli.keys import app as keys_app
 from puzzlenet.cli.registry import app as registry_app
 from puzzlenet.cli.retrain import retrain
 from puzzlenet.cli.score import score
-from puzzlenet.errors import PuzzleNetError
+from puzzlenet.errors import BadVersionError, PuzzleNetError
 
 app = typer.Typer(
     name="puzzlenet",
@@ -245,9 +245,10 @@ def serve(
     """Verify a version against its digest and serve it with TorchServe, in the foreground.
 
     Answers POST /v2/models/puzzlenet/infer, POST /v1/models/puzzlenet:predict, GET /ping and, on the metrics
-    port, GET /metrics.
+    port, GET /metrics. Exit code 65: the version is refused, because it is not what its digest says, or not signed
+    with a key that is asked for; another start cannot help it.
     """
-    from puzzlenet.serve import ServeConfig, prepare
+    from puzzlenet.serve import REFUSED, ServeConfig, prepare
 
     if not version:
         raise PuzzleNetError("--version (or PUZZLENET_VERSION) is missing: name the digest to serve, sha256:…")
@@ -266,7 +267,11 @@ def serve(
         drain=drain,
         verify_keys=tuple(verify_key or ()),
     )
-    verified, launch = prepare(config, dict(os.environ))
+    try:
+        verified, launch = prepare(config, dict(os.environ))
+    except BadVersionError as exc:
+        console.fail(str(exc))
+        raise typer.Exit(REFUSED) from exc
     print(f"puzzlenet: {verified.digest} verified in {model_dir}", flush=True)
     if not check:
         os.chdir(workdir)

@@ -95,6 +95,28 @@ def verify(
 
 
 @app.command()
+def sign(
+    digest: Digest,
+    sign_key: Annotated[Path, typer.Option(help="Private key of `keys new`.")],
+    endpoint: Endpoint,
+    bucket: Bucket = "puzzlenet",
+    insecure: Insecure = False,
+) -> None:
+    """Sign a version that is in the registry: one from before there were keys, or all that stay when keys are rotated.
+
+    Every file is checked against the digest first; the new signature takes the place of an old one.
+    """
+    from puzzlenet.signing import sign as seal
+
+    registry = connect(endpoint, bucket, insecure)
+    with TemporaryDirectory() as scratch:
+        version = registry.pull(digest, Path(scratch) / "version")
+        seal(version.folder, sign_key)
+        registry.push(version.folder)
+    console.say(f"{digest}: signed with {sign_key.name}")
+
+
+@app.command()
 def log(line: Line, endpoint: Endpoint, bucket: Bucket = "puzzlenet", insecure: Insecure = False) -> None:
     """What was decided about versions for a line, oldest first."""
     from puzzlenet.store.decisions import Decisions

@@ -32,6 +32,8 @@ _REVISION_LABEL = "serving.knative.dev/revision"
 _GENERATION_LABEL = "serving.knative.dev/configurationGeneration"
 _MAX_MESSAGE = 1000
 _LEFTOVERS_S = 20.0
+_REFUSED = 65
+"""Exit code of `puzzlenet serve` for a version that is not what its digest says, or not signed as it must be."""
 
 
 class KubeCluster:
@@ -271,6 +273,7 @@ def _pod(item: JsonObject) -> Pod:
         restarts=sum(int(c.get("restartCount", 0)) for c in serving),
         waiting=waiting,
         message=message,
+        refused=any(_is_refusal(container) for container in serving),
         started=_counting_since(serving),
     )
 
@@ -304,6 +307,12 @@ def _waiting(containers: list[JsonObject]) -> tuple[str, str]:
             said = ended[-1] if ended else (waiting.get("message") or last.get("reason") or "")
             return reason, f"container {container.get('name')}: {said}"[:300]
     return "", ""
+
+
+def _is_refusal(container: JsonObject) -> bool:
+    state = container.get("state") or {}
+    last = _failed_end(state) or _failed_end(container.get("lastState") or {})
+    return not container.get("ready") and last.get("exitCode") == _REFUSED
 
 
 def _failed_end(state: JsonObject) -> JsonObject:

@@ -118,6 +118,7 @@ class Reason(StrEnum):
     QUARANTINED = "Quarantined"
     RETRIED = "Retried"
     VERSION_NOT_FOUND = "VersionNotFound"
+    VERSION_REFUSED = "VersionRefused"
     REGISTRY_UNAVAILABLE = "RegistryUnavailable"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 - a reason, not a password
     SECRET_INVALID = "SecretInvalid"  # noqa: S105
@@ -180,6 +181,7 @@ WARNINGS = frozenset(
         Reason.APPROVAL_IGNORED,
         Reason.QUARANTINED,
         Reason.VERSION_NOT_FOUND,
+        Reason.VERSION_REFUSED,
         Reason.REGISTRY_UNAVAILABLE,
         Reason.SECRET_MISSING,
         Reason.SECRET_INVALID,

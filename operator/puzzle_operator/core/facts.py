@@ -91,6 +91,8 @@ class Pod:
     waiting: str = ""
     """Reason of a waiting container, such as CrashLoopBackOff."""
     message: str = ""
+    refused: bool = False
+    """Whether its server says that the version is not what it claims, or not signed: another start cannot help."""
     started: datetime | None = None
     """When its counters began at 0: the start of queue-proxy, which keeps them."""
 

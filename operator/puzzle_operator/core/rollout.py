@@ -52,6 +52,7 @@ from .rules.retreat import (
     roll_back_on_deadline,
     roll_back_on_error_rate,
     roll_back_on_evidence,
+    roll_back_on_refusal,
     roll_back_on_restarts,
     roll_back_when_inconclusive,
     roll_back_when_unready,
@@ -70,6 +71,7 @@ RULES: tuple[Rule, ...] = (
     deploy_first_version,
     recreate_service,
     # Traffic is taken away.
+    roll_back_on_refusal,
     roll_back_on_restarts,
     roll_back_when_unready,
     roll_back_on_error_rate,

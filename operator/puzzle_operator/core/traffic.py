@@ -82,6 +82,14 @@ def trouble(service: Service, version: str) -> str:
     return ""
 
 
+def refusal(service: Service, version: str) -> str:
+    """What a server of this version says that refuses to load it; empty when none does."""
+    for pod in pods_of(service, version):
+        if pod.refused:
+            return f"its server refuses it: {pod.message}"
+    return ""
+
+
 def abandoned(service: Service, keep: frozenset[str]) -> tuple[str, ...]:
     """Revisions that never got ready, or are not any more, and that nobody needs: they only hold pods.
 

@@ -17,6 +17,7 @@ from .snapshot import Snapshot
 _BLOCKED = frozenset(
     {
         Reason.VERSION_NOT_FOUND,
+        Reason.VERSION_REFUSED,
         Reason.REGISTRY_UNAVAILABLE,
         Reason.SECRET_MISSING,
         Reason.SECRET_INVALID,

@@ -110,6 +110,17 @@ def test_the_last_words_are_kept_between_two_tries(state: dict[str, Any]) -> Non
     assert (seen.waiting, seen.message) == ("Error", "container c: the model does not load")
 
 
+@pytest.mark.parametrize(
+    ("code", "ready", "refused"), [(65, False, True), (65, True, False), (1, False, False), (2, False, False)]
+)
+def test_a_server_that_refuses_its_version_is_told_from_one_that_crashes(code: int, ready: bool, refused: bool) -> None:
+    ended = {"terminated": {"reason": "Error", "exitCode": code, "message": "error: it is not signed"}}
+    waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+    container = {"name": "c", "ready": ready, "state": {"running": {}} if ready else waiting, "lastState": ended}
+    (seen,) = read_service(MODEL, an_isvc(), [], [a_pod(containerStatuses=[container])]).pods
+    assert seen.refused is refused
+
+
 def test_a_container_that_recovered_or_ended_well_is_no_trouble() -> None:
     failed = {"terminated": {"reason": "Error", "exitCode": 1}}
     well = {"name": "c", "ready": True, "state": {"running": {}}, "lastState": failed}

@@ -27,6 +27,8 @@ class KServe:
     broken: set[str] = field(default_factory=set)
     """Versions whose pods crash: their revisions are not ready any more, and a route that names one stands
     still."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """What their servers say of versions that they refuse to load."""
     falls_back: bool = False
     """Whether the race of kserve#2097 is lost: the rolled-out revision falls back when a canary begins."""
     uid: str | None = None
@@ -69,6 +71,7 @@ class KServe:
             lag=self.lag,
             falls_back=self.falls_back,
             broken=self.broken,
+            refused=self.refused,
             incarnations=self.incarnations,
         )
 
@@ -89,7 +92,7 @@ class KServe:
         for revision in self.revisions:
             self.ages[revision.name] += 1
             needed = self.start_ticks.get(revision.version, START_TICKS)
-            up = needed is not None and self.ages[revision.name] >= needed
+            up = needed is not None and self.ages[revision.name] >= needed and revision.version not in self.refused
             self._set_ready(revision.name, up and revision.version not in self.broken)
         self._find_latest_ready()
         if self.pending > 0:
@@ -170,4 +173,6 @@ class KServe:
             ready=revision.ready,
             restarts=restarts,
             waiting="CrashLoopBackOff" if restarts > 5 else "",
+            refused=revision.version in self.refused,
+            message=self.refused.get(revision.version, ""),
         )

@@ -124,6 +124,32 @@ def test_a_crashing_challenger_is_taken_back_with_prometheus_down() -> None:
     assert world.status.rollout.cause.reason == "GuardRestarts"
 
 
+def test_a_version_that_its_server_refuses_is_not_waited_for() -> None:
+    world = a_stable_world()
+    world.kserve.refused[V2] = "it is not signed"
+    world.model.version(V2)
+    began = world.ticks
+    world.until(Phase.ROLLED_BACK)
+    assert world.served.get(V2, 0) == 0
+    rollout = world.status.rollout
+    assert rollout is not None and rollout.cause is not None and rollout.cause.reason == "VersionRefused"
+    assert "it is not signed" in rollout.cause.message
+    assert (world.ticks - began) * world.tick_seconds < 60, "the deadline of progress is ten minutes"
+    assert {"VersionRefused", "RolledBack"} <= set(world.reasons)
+    assert [entry.version for entry in world.status.quarantined] == [V2]
+
+
+def test_a_first_version_that_its_server_refuses_says_so_and_serves_once_it_is_put_right() -> None:
+    world = World()
+    world.kserve.refused[V1] = "it is not signed"
+    world.run(5)
+    assert world.condition(ConditionType.READY) == ("False", "VersionRefused")
+    assert "it is not signed" in (world.status.message or "")
+    assert world.reasons.count("VersionRefused") == 1
+    world.kserve.refused.clear()
+    world.until(Phase.STABLE)
+
+
 def test_a_crashing_revision_that_holds_the_route_is_deleted() -> None:
     world = a_canary(V2)
     world.kserve.start_ticks[V1] = 10  # the champion's new revision is slow to come up

@@ -42,7 +42,6 @@ def test_a_data_set_that_was_changed_is_noticed(puzzlenet: Command, tmp_path: Pa
         (("package", "nowhere", "version"), "config.json is missing"),
         (("generate", "data", "--profile", "line-9"), "choose one of line-1, line-2"),
         (("dataset", "import", "nowhere", "data"), "nowhere is not a folder"),
-        (("serve", "--model-dir", "nowhere", "--version", "latest"), "is not a packaged version"),
         (("serve", "--model-dir", "nowhere"), "--version (or PUZZLENET_VERSION) is missing"),
         (("registry", "list", "--endpoint", "127.0.0.1:1", "--insecure"), "AWS_ACCESS_KEY_ID"),
         (("registry", "list", "--endpoint", "http://x"), "without a scheme"),
@@ -59,6 +58,12 @@ def test_what_users_get_wrong_is_one_sentence_and_exit_code_2(
     assert done.returncode == 2
     assert sentence in done.stderr and "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_version_that_is_refused_has_an_exit_code_of_its_own(puzzlenet: Command, version: Path) -> None:
+    done = puzzlenet("serve", "--model-dir", version, "--version", f"sha256:{'0' * 64}", "--check")
+    assert done.returncode == 65
+    assert done.stderr.startswith("error: ") and "altered or mixed up" in done.stderr
 
 
 def test_an_unreachable_registry_is_named_without_the_credentials(

@@ -37,6 +37,19 @@ def test_several_keys_are_tried_while_keys_are_rotated(signed: Path, keys: Path)
     assert check(verify(signed), [keys / "theirs.pub", keys / "ours.pub"]).name == "ours.pub"
 
 
+def test_one_file_may_hold_several_public_keys(run: Path, keys: Path, tmp_path: Path) -> None:
+    """As the Secret of a cluster does while keys are rotated: what was signed before and after is served."""
+    bundle = tmp_path / "verify.pub"
+    bundle.write_bytes((keys / "theirs.pub").read_bytes() + (keys / "ours.pub").read_bytes())
+    for name in ("ours", "theirs"):
+        package(run, tmp_path / name, sign_key=keys / name)
+        assert check(verify(tmp_path / name), [bundle]) == bundle
+    new_keys(tmp_path / "strangers")
+    package(run, tmp_path / "foreign", sign_key=tmp_path / "strangers")
+    with pytest.raises(BadVersionError, match=r"verify\.pub, key 1: .*; verify\.pub, key 2: "):
+        check(verify(tmp_path / "foreign"), [bundle])
+
+
 def test_an_unsigned_version_is_refused(version: Path, keys: Path) -> None:
     with pytest.raises(BadVersionError, match="is not signed"):
         verify_signed(version, verify(version).digest, [keys / "ours.pub"])

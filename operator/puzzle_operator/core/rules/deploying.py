@@ -3,13 +3,15 @@ comes up."""
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from puzzle_common.durations import parse_duration
 from puzzle_operator.api.conditions import ConditionType, Phase, Reason
 from puzzle_operator.api.status import VersionRef, Weight
 from puzzle_operator.core.facts import Absence, VersionCheck, VersionState
 from puzzle_operator.core.names import short
 from puzzle_operator.core.situation import FORWARD, Flag, Move, Pace, Situation, champion_ref
-from puzzle_operator.core.traffic import Plan, rolled_out_version, safe_plan, trouble
+from puzzle_operator.core.traffic import Plan, refusal, rolled_out_version, safe_plan, trouble
 
 _STATES = {
     VersionState.NOT_FOUND: Reason.VERSION_NOT_FOUND,
@@ -118,29 +120,33 @@ def deploy_first_version(s: Situation) -> Move | None:
     if s.has_all_traffic(s.target):
         return _crown_first(s)
     since = since or s.now
-    deadline = parse_duration(s.canary.progress_deadline)
-    late = s.now - since > deadline
-    why = trouble(s.service, s.target) if s.service is not None else ""
-    message = f"version {short(s.target)} is being deployed" + (f": {why}" if why else "")
-    if late:
-        message = f"version {short(s.target)} is not ready after {s.canary.progress_deadline}" + (
-            f": {why}" if why else ""
-        )
-    reason = Reason.PROGRESS_DEADLINE if late else Reason.DEPLOYING
+    reason, message = _how_far(s, s.now - since)
+    stuck = reason is not Reason.DEPLOYING
     return s.move(
         reason,
         message,
         phase=Phase.DEPLOYING,
         plan=safe_plan(s.service, s.target, None),
-        pace=Pace.BLOCKED if late else Pace.MOVING,
+        pace=Pace.BLOCKED if stuck else Pace.MOVING,
         announce=True,
         next="serves once it is ready",
         challenger=VersionRef(version=s.target, since=since),
         flags={
             ConditionType.READY: Flag("False", reason, message),
-            ConditionType.PROGRESSING: Flag("False" if late else "True", reason, message),
+            ConditionType.PROGRESSING: Flag("False" if stuck else "True", reason, message),
         },
     )
+
+
+def _how_far(s: Situation, elapsed: timedelta) -> tuple[Reason, str]:
+    """Where the first version stands."""
+    version, limit = short(s.target), s.canary.progress_deadline
+    why = f": {found}" if s.service is not None and (found := trouble(s.service, s.target)) else ""
+    if s.service is not None and (refused := refusal(s.service, s.target)):
+        return Reason.VERSION_REFUSED, f"version {version} never loads: {refused}"
+    if elapsed > parse_duration(limit):
+        return Reason.PROGRESS_DEADLINE, f"version {version} is not ready after {limit}{why}"
+    return Reason.DEPLOYING, f"version {version} is being deployed{why}"
 
 
 def _pending(s: Situation, reason: Reason, message: str) -> Move:

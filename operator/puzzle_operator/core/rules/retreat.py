@@ -29,6 +29,7 @@ from puzzle_operator.core.traffic import (
     observed_share,
     pods_of,
     ready_revision,
+    refusal,
     rolled_out_version,
     trouble,
 )
@@ -37,6 +38,17 @@ from .deploying import obstacle
 
 UNREADY_GRACE = timedelta(seconds=60)
 """How long a challenger with traffic may be without a ready pod: a pod that is moved takes a while to start."""
+
+
+def roll_back_on_refusal(s: Situation) -> Move | None:
+    """A version that its own server refuses, as altered or not signed, is not waited for."""
+    if s.rollout is None or s.service is None or s.phase not in FORWARD:
+        return None
+    why = refusal(s.service, s.rollout.challenger)
+    if not why:
+        return None
+    message = f"version {short(s.rollout.challenger)} never loads: {why}"
+    return take_back(s, Reason.VERSION_REFUSED, why).noting(Reason.VERSION_REFUSED, message)
 
 
 def roll_back_on_restarts(s: Situation) -> Move | None:
@@ -315,6 +327,7 @@ __all__ = [
     "roll_back_on_deadline",
     "roll_back_on_error_rate",
     "roll_back_on_evidence",
+    "roll_back_on_refusal",
     "roll_back_on_restarts",
     "roll_back_when_inconclusive",
     "roll_back_when_unready",
