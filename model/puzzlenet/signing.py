@@ -109,6 +109,8 @@ def _refusal(folder: Path, key: bytes) -> str | None:
             verifier = verifying.Config().use_elliptic_key_verifier(public_key=public)  # type: ignore[no-untyped-call]
             verifier.set_hashing_config(_hashing(clean)).verify(clean, folder / SIGNATURE)
         except Exception as exc:  # the package raises what its parsers raise; every one of them means: not verified
+            if "Key mismatch" in str(exc):
+                return "another key"
             return str(exc).splitlines()[0][:200] if str(exc) else type(exc).__name__
     return None
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +35,7 @@ from puzzlenet.store.golden import GoldenSets
 from puzzlenet.store.lineage import History
 from puzzlenet.train import train
 from tests.integration.conftest import S3
+from tests.integration.disk import small_disk
 from tests.integration.monitor.live import Server, a_label, a_record, bearer
 
 LABELS = ("left", "right")
@@ -274,6 +278,55 @@ def test_a_data_set_comes_back_and_an_altered_picture_does_not(
     with pytest.raises(RegistryError, match="it was altered"):
         datasets.pull(digest, tmp_path / "again")
     assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize("size", ["64k", "1m"], ids=["no room for the champion", "no room for the pictures"])
+def test_a_full_disk_is_named_and_the_run_goes_on_where_there_is_room(
+    registry: Registry, settings: RetrainSettings, monitor: Server, tmp_path: Path, size: str
+) -> None:
+    _feed(monitor, 1, 200, _truth)
+    with small_disk(tmp_path / "small", size) as work:
+        done, said = _command(settings, work, tmp_path)
+    assert done.returncode == 1, done.stderr  # another try, on another node, may have more room
+    assert said["outcome"] == "Failed"
+    assert said["message"].startswith(f"the disk of {work} is full (")
+    assert "Traceback" not in done.stderr
+    assert registry.versions() == [settings.champion] and Decisions(registry.bucket).log("line-1") == []
+
+    done, said = _command(settings, tmp_path, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert said["outcome"] in {"Accepted", "GateRefused"}
+    assert [record.run for record in Decisions(registry.bucket).log("line-1")] == ["run-1"]
+
+
+def _command(
+    settings: RetrainSettings, work: Path, tmp_path: Path
+) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
+    """The run as its Job starts it, with a folder to work in; and its termination message."""
+    log = tmp_path / "termination-log"
+    location = settings.location
+    given = {
+        "run": settings.run,
+        "namespace": settings.namespace,
+        "model": settings.model,
+        "line": settings.line,
+        "champion": settings.champion,
+        "endpoint": location.endpoint,
+        "bucket": location.bucket,
+        "monitor": settings.monitor,
+        "monitor-token-file": settings.token_file,
+        "trigger": settings.trigger,
+        "sign-key": settings.sign_key,
+        "verify-key": settings.verify_keys[0],
+        "min-images": settings.limits.min_images,
+        "device": "cpu",
+        "workdir": work,
+        "termination-log": log,
+    }
+    words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    command = [sys.executable, "-c", "from puzzlenet.cli import main; main()", "retrain", "--insecure", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=dict(os.environ), check=False)
+    return done, json.loads(log.read_bytes())
 
 
 def test_what_is_away_is_worth_another_try(settings: RetrainSettings, s3: S3) -> None:

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -114,6 +115,7 @@ def retrain(
 
 
 def _run(settings: "RetrainSettings", workdir: Path | None, termination_log: Path | None) -> None:
+    from puzzlenet.disk import naming_full_disks
     from puzzlenet.registry import Registry
     from puzzlenet.retrain.monitor import Monitor
     from puzzlenet.retrain.outcome import write_termination
@@ -127,7 +129,9 @@ def _run(settings: "RetrainSettings", workdir: Path | None, termination_log: Pat
     signal.signal(signal.SIGTERM, _evicted)
     registry = Registry.connect(settings.location, os.environ, _PATIENCE)
     monitor = Monitor(settings.monitor, settings.token_file, _PATIENCE)
-    outcome = start(settings, registry, monitor, workdir=workdir)
+    scratch = workdir or Path(tempfile.gettempdir())
+    with naming_full_disks(scratch, "give --workdir (in a Job, the node's disk) more room"):
+        outcome = start(settings, registry, monitor, workdir=workdir)
     write_termination(outcome, termination_log)
     typer.echo(outcome.to_message().decode())
 
