@@ -16,6 +16,7 @@ import prometheus_client
 import typer
 
 from puzzle_common.settings import ConfigurationError, list_settings, without_passwords
+from puzzle_operator.adapters.clock import SteadyClock
 from puzzle_operator.adapters.cluster import KubeCluster
 from puzzle_operator.adapters.http import ObservedClient
 from puzzle_operator.adapters.kube import Kube
@@ -38,7 +39,7 @@ cli = typer.Typer(
 
 
 def utc_now() -> datetime:
-    """The wall clock: the only one there is, handed to everything else."""
+    """The wall clock, as the machine has it. What is decided goes by one that does not jump."""
     return datetime.now(UTC)
 
 
@@ -48,6 +49,7 @@ def connect(settings: Settings, telemetry: Telemetry) -> Ports:
     Raises:
         Forbidden: if there is no cluster to talk to.
     """
+    clock = SteadyClock(utc_now)
     cluster = KubeCluster(Kube.connect(settings.api_timeout, telemetry.called))
     client = ObservedClient(telemetry.queried, base_url=settings.prometheus_url, timeout=settings.prometheus_timeout)
     metrics = PrometheusMetrics(
@@ -55,10 +57,11 @@ def connect(settings: Settings, telemetry: Telemetry) -> Ports:
         job=settings.queue_proxy_job,
         window=settings.prometheus_window,
         stale_after=timedelta(seconds=settings.prometheus_stale_after),
-        now=utc_now,
+        now=clock,
+        wall=utc_now,
     )
     registry = S3Registry(cluster, decisions_for=settings.resting_interval)
-    return Ports(cluster=cluster, metrics=metrics, registry=registry, clock=utc_now, monitor=_monitor(settings))
+    return Ports(cluster=cluster, metrics=metrics, registry=registry, clock=clock, monitor=_monitor(settings))
 
 
 def _monitor(settings: Settings) -> HttpMonitor | None:

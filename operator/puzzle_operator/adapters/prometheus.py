@@ -88,14 +88,20 @@ class PrometheusMetrics:
         window: float = 2.0,
         stale_after: timedelta = timedelta(seconds=60),
         now: Callable[[], datetime],
+        wall: Callable[[], datetime] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`job` is a regular expression of the jobs that scrape queue-proxy; `client` has the base URL."""
+        """`job` is a regular expression of the jobs that scrape queue-proxy; `client` has the base URL.
+
+        `wall` is the machine's clock, by which the age of a scrape is told, since Prometheus goes by one like it;
+        without it that is `now`.
+        """
         self._client = client
         self._job = job
         self._window = window
         self._stale_after = stale_after
         self._now = now
+        self._wall = wall or now
         self._monotonic = monotonic
         self._namespaces: set[str] = set()
         self._cached: tuple[float, Snapshot | Missing] | None = None
@@ -176,7 +182,7 @@ class PrometheusMetrics:
             names = ", ".join(sorted(revisions)) or "no revision"
             return Missing(MissingKind.ABSENT, f"no scrape of {names}: {_HINT}")
         newest = datetime.fromtimestamp(max(times.values()), UTC)
-        age = self._now() - newest
+        age = self._wall() - newest
         if age > self._stale_after:
             reason = f"the newest scrape is {age.total_seconds():.0f} s old"
             return Missing(MissingKind.UNAVAILABLE, reason)

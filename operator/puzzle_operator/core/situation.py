@@ -34,6 +34,15 @@ from .traffic import Plan, is_settled_on, observed_share, pods_of, ready_revisio
 
 BAKE_WEIGHT = 99
 """Per cent of a promoted challenger while it bakes: the last one keeps the champion's pods up (ADR 0003)."""
+_TIMES = (
+    "started_at",
+    "ready_at",
+    "first_traffic_at",
+    "step_started_at",
+    "frozen_since",
+    "unready_since",
+    "promoted_at",
+)
 JUDGED = frozenset({Phase.CANARY, Phase.BAKING})
 FORWARD = frozenset({Phase.STARTING, Phase.CANARY, Phase.BAKING, Phase.PROMOTING})
 AT_REST = frozenset({Phase.STABLE, Phase.ROLLED_BACK})
@@ -253,6 +262,7 @@ def observe(facts: Facts) -> Situation:
     service = facts.service if isinstance(facts.service, Service) else None
     rollout, judgement = status.active, None
     if rollout is not None and service is not None and status.champion is not None:
+        rollout = _not_in_the_future(rollout, facts.now)
         rollout = _book_times(status, rollout, service, facts.now)
         if status.phase in JUDGED:
             canary = facts.model.spec.canary
@@ -289,6 +299,12 @@ def _consistent(status: PuzzleModelStatus) -> PuzzleModelStatus:
     if rollout is not None and rollout.is_active and rollout.challenger == status.champion.version:
         rollout, phase = rollout.but(outcome=Outcome.INTERRUPTED, memory=()), Phase.RESTORING
     return status.but(phase=phase, rollout=rollout)
+
+
+def _not_in_the_future(rollout: Rollout, now: datetime) -> Rollout:
+    """Times that lie ahead, because a clock went back, are taken for now: nothing is waited for until they come."""
+    ahead = {name: now for name in _TIMES if (at := getattr(rollout, name)) is not None and at > now}
+    return rollout.but(**ahead) if ahead else rollout
 
 
 def _book_times(status: PuzzleModelStatus, rollout: Rollout, service: Service, now: datetime) -> Rollout:

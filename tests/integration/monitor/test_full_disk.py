@@ -127,10 +127,10 @@ def test_a_full_volume_refuses_what_it_cannot_keep_and_loses_nothing(
     monitor.start()
     there = set(stored(monitor, MODEL))
     assert acknowledged | kept <= there and not there & set(offered[QUEUE_LENGTH:])
+    print(f"\n{len(acknowledged)} records were acknowledged: all are there, after a kill too. On the full volume")
     print(
-        f"\n{len(acknowledged)} records were acknowledged: all are there, after a kill too. On the full volume {OFFERED}"
+        f"{OFFERED} predictions were made: {len(kept)} waited and were sent, {OFFERED - len(kept)} dropped and counted"
     )
-    print(f"predictions were made: {len(kept)} waited and were sent, {OFFERED - len(kept)} dropped and counted")
 
 
 def _offer(recorder: Recorder, prediction: str) -> None:

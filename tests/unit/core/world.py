@@ -47,6 +47,8 @@ class World:
     requests_per_tick: int = 200
     error_rates: dict[str, float] = field(default_factory=dict)
     tick_seconds: float = 5.0
+    skew: timedelta = timedelta(0)
+    """How far the operator's clock is ahead of Prometheus's."""
     prometheus: Missing | None = None
     monitor: MonitorState | Missing = NO_MONITOR
     registry: VersionState = VersionState.FOUND
@@ -126,7 +128,7 @@ class World:
         version = model.spec.model.version
         return Facts(
             model=model,
-            now=self.now,
+            now=self.now + self.skew,
             service=service,
             check=VersionCheck(version, self.registry, f"{self.registry}"),
             readings={metric.name: reading for metric in model.spec.canary.analysis.metrics},
