@@ -34,15 +34,6 @@ from .traffic import Plan, is_settled_on, observed_share, pods_of, ready_revisio
 
 BAKE_WEIGHT = 99
 """Per cent of a promoted challenger while it bakes: the last one keeps the champion's pods up (ADR 0003)."""
-_TIMES = (
-    "started_at",
-    "ready_at",
-    "first_traffic_at",
-    "step_started_at",
-    "frozen_since",
-    "unready_since",
-    "promoted_at",
-)
 JUDGED = frozenset({Phase.CANARY, Phase.BAKING})
 FORWARD = frozenset({Phase.STARTING, Phase.CANARY, Phase.BAKING, Phase.PROMOTING})
 AT_REST = frozenset({Phase.STABLE, Phase.ROLLED_BACK})
@@ -262,7 +253,6 @@ def observe(facts: Facts) -> Situation:
     service = facts.service if isinstance(facts.service, Service) else None
     rollout, judgement = status.active, None
     if rollout is not None and service is not None and status.champion is not None:
-        rollout = _not_in_the_future(rollout, facts.now)
         rollout = _book_times(status, rollout, service, facts.now)
         if status.phase in JUDGED:
             canary = facts.model.spec.canary
@@ -301,12 +291,6 @@ def _consistent(status: PuzzleModelStatus) -> PuzzleModelStatus:
     return status.but(phase=phase, rollout=rollout)
 
 
-def _not_in_the_future(rollout: Rollout, now: datetime) -> Rollout:
-    """Times that lie ahead, because a clock went back, are taken for now: nothing is waited for until they come."""
-    ahead = {name: now for name in _TIMES if (at := getattr(rollout, name)) is not None and at > now}
-    return rollout.but(**ahead) if ahead else rollout
-
-
 def _book_times(status: PuzzleModelStatus, rollout: Rollout, service: Service, now: datetime) -> Rollout:
     share = observed_share(service, rollout.challenger)
     revision = ready_revision(service, rollout.challenger)
@@ -319,7 +303,8 @@ def _book_times(status: PuzzleModelStatus, rollout: Rollout, service: Service, n
         rollout = rollout.but(step_started_at=now)
     pods = pods_of(service, rollout.challenger)
     unready = status.phase is not Phase.STARTING and share > 0 and bool(pods) and not any(pod.ready for pod in pods)
-    rollout = rollout.but(unready_since=(rollout.unready_since or now) if unready else None)
+    # A time that lies ahead, because a clock went back, is taken for now.
+    rollout = rollout.but(unready_since=min(rollout.unready_since or now, now) if unready else None)
     if status.phase is Phase.ROLLING_BACK and share == 0 and service.observed and rollout.zero_traffic_at is None:
         rollout = rollout.but(zero_traffic_at=now)
     return rollout
