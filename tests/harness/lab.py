@@ -29,7 +29,7 @@ from tests.harness.signing import CURRENT, RETIRED, signing_key
 # Files of the model package that neither data nor weights depend on; a change there needs no new training.
 _NOT_TRAINING = {"serve.py", "supervisor.py", "handler.py", "registry.py", "protocol.py", "package.py", "manifest.py"}
 _NOT_TRAINING |= {"gate.py", "judging.py", "signing.py", "disk.py"}
-_NOT_TRAINING_FOLDERS = {"cli", "records", "retrain", "store", "quality", "scoring"}
+_NOT_TRAINING_FOLDERS = {"cli", "records", "replay", "retrain", "store", "quality", "scoring"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +195,10 @@ def _accuracy(evaluation: Path) -> float:
 
 def _key() -> str:
     digest = hashlib.sha256(repr(sorted(RECIPES.items())).encode() + repr(TRAFFIC).encode())
-    for path in sorted((REPOSITORY / "model" / "puzzlenet").rglob("*.py")):
-        if path.name not in _NOT_TRAINING and not _NOT_TRAINING_FOLDERS & set(path.parts):
+    package = REPOSITORY / "model" / "puzzlenet"
+    for path in sorted(package.rglob("*.py")):
+        # Where the checkout lies must not matter: only folders of the package are looked at.
+        if path.name not in _NOT_TRAINING and not _NOT_TRAINING_FOLDERS & set(path.relative_to(package).parts):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
