@@ -29,6 +29,7 @@ from puzzlenet.records.observed import ObservedPredictor
 from puzzlenet.records.recorder import Recorder
 from puzzlenet.records.settings import from_environment
 from puzzlenet.records.tally import QUEUE, Export
+from puzzlenet.replay import REPLAY_HEADER
 from puzzlenet.supervisor import DRAIN, PROBE_HEADER
 
 log = logging.getLogger("puzzlenet")
@@ -48,13 +49,13 @@ class Handler:
     version: str
     recorder: Recorder | None = None
 
-    def one(self, body: Any, request_id: str) -> tuple[dict[str, Any], list[Prediction]]:
+    def one(self, body: Any, request_id: str, *, recorded: bool = True) -> tuple[dict[str, Any], list[Prediction]]:
         """Answer one request. Raises BadImageError."""
         request: Request = parse_request(body)
         predictions = self.predictor.predict(request.pictures, request.names())
         classes = self.predictor.config.classes
         ids = record_ids(request, request_id)
-        if self.recorder is not None and isinstance(self.predictor, ObservedPredictor):
+        if recorded and self.recorder is not None and isinstance(self.predictor, ObservedPredictor):
             seen = self.predictor
             self.recorder.offer(ids, request.pictures, predictions, seen.pixels, seen.embeddings)
         reply = answer(request, predictions, classes=classes, version=self.version, fallback_id=request_id or ids[0])
@@ -94,15 +95,17 @@ def _answer(
     body = row.get("body", row.get("data"))
     if not body and (probe := context.get_request_header(index, PROBE_HEADER)):
         return handler.probe(probe)
+    # A piece that was on the line before is no news: it is answered, and neither recorded nor counted.
+    shown_again = bool(context.get_request_header(index, REPLAY_HEADER))
     try:
         if body is None:
             raise BadImageError("the body is missing: send JSON of protocol v1 or v2, or a PNG or JPEG")
-        reply, predictions = handler.one(body, context.get_request_id(index) or "")
+        reply, predictions = handler.one(body, context.get_request_id(index) or "", recorded=not shown_again)
     except BadImageError as exc:
-        counts[BAD_INPUT, ""] += 1
+        counts[BAD_INPUT, ""] += not shown_again
         context.set_response_status(exc.status, "Bad input", index)
         return {"error": str(exc)}
-    for prediction in predictions:
+    for prediction in () if shown_again else predictions:
         counts[PREDICTIONS, prediction.label] += 1
         counts[LOW, ""] += prediction.confidence < LOW_CONFIDENCE
     return reply

@@ -14,6 +14,7 @@ from puzzlenet.cli.golden import app as golden_app
 from puzzlenet.cli.golden import gate
 from puzzlenet.cli.keys import app as keys_app
 from puzzlenet.cli.registry import app as registry_app
+from puzzlenet.cli.replay import replay
 from puzzlenet.cli.retrain import retrain
 from puzzlenet.cli.score import score
 from puzzlenet.errors import BadVersionError, PuzzleNetError
@@ -33,6 +34,7 @@ app.add_typer(registry_app, name="registry")
 app.add_typer(golden_app, name="golden")
 app.add_typer(keys_app, name="keys")
 app.command()(retrain)
+app.command()(replay)
 app.command()(gate)
 app.command()(score)
 

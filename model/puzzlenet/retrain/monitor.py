@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import urllib3
@@ -30,6 +30,8 @@ class Labelled:
     truth: str
     at: datetime
     received: datetime
+    format: str = ""
+    """In which the camera sent it; what is kept is a JPEG."""
 
     @property
     def late_s(self) -> float:
@@ -61,6 +63,15 @@ class Monitor:
             except (ValueError, KeyError, TypeError) as exc:
                 raise MonitorError(f"line {number} of {self._url}/v1/export makes no sense ({exc!r})") from exc
         return rows
+
+    def newest(self, namespace: str, model: str, most: int, since: str | None = None) -> list[Labelled]:
+        """The newest labelled predictions with a picture, at most 1,000 of them; ``since``: none from before."""
+        wanted = {"namespace": namespace, "model": model, "labelled": "true", "has_image": "true", "limit": str(most)}
+        page = self._get("/v1/predictions?" + urlencode(wanted | ({"since": since} if since else {})))
+        try:
+            return [_labelled(row) for row in json.loads(page)["predictions"]]
+        except (ValueError, KeyError, TypeError) as exc:
+            raise MonitorError(f"{self._url}/v1/predictions makes no sense ({exc!r})") from exc
 
     def version_of(self, prediction: str) -> str:
         """The version that made a prediction."""
@@ -121,13 +132,14 @@ class Monitor:
             raise MonitorError(f"--monitor-token-file {self._token_file} cannot be read") from exc
 
 
-def _labelled(row: dict[str, object]) -> Labelled:
+def _labelled(row: dict[str, Any]) -> Labelled:
     return Labelled(
         id=str(row["id"]),
         line=str(row["line"]),
         truth=str(row["truth"]),
         at=datetime.fromisoformat(str(row["at"])),
         received=datetime.fromisoformat(str(row["received"])),
+        format=str((row.get("image") or {}).get("format", "")),
     )
 
 

@@ -15,6 +15,7 @@ from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
 from puzzlenet import handler
 from puzzlenet.predictor import Predictor
+from puzzlenet.replay import REPLAY_HEADER
 from puzzlenet.serve import METRICS
 from puzzlenet.supervisor import PROBE_HEADER
 from tests.receiver import Receiver
@@ -187,3 +188,18 @@ def test_the_last_probe_says_what_waits_and_hurries_it(receiver: Receiver, serve
     assert len(receiver.wait_for(1, timeout=0.9)) == 1
     ((_, last),) = server.ask(b"", headers={PROBE_HEADER: "drain"})
     assert last["ready"] and "pending" not in server.ask(b"", headers={PROBE_HEADER: "ready"})[0][1]
+
+
+def test_a_piece_that_is_shown_again_is_answered_and_neither_recorded_nor_counted(
+    receiver: Receiver, server: Server, picture: Picture
+) -> None:
+    again = {REPLAY_HEADER: "1"}
+    ((status, answer),) = server.ask(_v2(picture()), headers=again)
+    assert status == 200 and answer["outputs"][0]["data"]
+    assert [status for status, _ in server.ask(b"{", headers=again)] == [400]
+    counted = server.counters()
+    assert not [
+        name for name, value in counted.items() if value and name.startswith(("puzzlenet_pred", "puzzlenet_bad"))
+    ]
+    server.ask(_v1(picture(), ids=("mine",)))
+    assert [record["id"] for record in receiver.wait_for(1)] == ["mine"]
