@@ -23,6 +23,7 @@ from puzzle_operator.api.base import JsonObject
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.core.facts import Absence, Missing, Reading, Service, VersionCheck
 from puzzle_operator.core.monitor import MonitorState
+from puzzle_operator.core.replay.facts import ReplayJob
 from puzzle_operator.core.retraining.facts import Decisions, TrainingRun
 from puzzle_operator.core.situation import Note
 
@@ -97,6 +98,9 @@ class Cluster(Protocol):
 
     async def training_jobs(self, model: PuzzleModel) -> tuple[TrainingRun, ...]:
         """The model's training Jobs; with the pods of its newest run."""
+
+    async def replay_job(self, model: PuzzleModel, name: str) -> ReplayJob | None:
+        """The Job of a shadow replay with its newest pod; None when there is none of this name that is the model's."""
 
     async def create_job(self, model: PuzzleModel, job: JsonObject) -> None:
         """Make a Job, unless it exists.

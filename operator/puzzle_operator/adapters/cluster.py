@@ -16,6 +16,7 @@ from puzzle_operator.api.conditions import WARNINGS
 from puzzle_operator.api.names import API_VERSION, GROUP, KIND, MODEL_LABEL, PLURAL, VERSION, VERSION_ANNOTATION
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.core.facts import Absence, Pod, Revision, Service, Share
+from puzzle_operator.core.replay.facts import ReplayJob
 from puzzle_operator.core.retraining.facts import TrainingRun
 from puzzle_operator.core.situation import Note
 from puzzle_operator.manifests.inference_service import MANAGED_BY_LABEL, MANAGER
@@ -23,6 +24,7 @@ from puzzle_operator.ports import Conflict, Credentials, Forbidden, Rejected, Un
 
 from .jobs import create_training_job, delete_training_job, list_training_jobs
 from .kube import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, Kube, NotFoundError
+from .replays import find_replay_job
 
 log = logging.getLogger("puzzle_operator")
 _PLURALS = {"InferenceService": "inferenceservices", "ServiceAccount": "serviceaccounts"}
@@ -167,6 +169,9 @@ class KubeCluster:
 
     async def training_jobs(self, model: PuzzleModel) -> tuple[TrainingRun, ...]:
         return await list_training_jobs(self._kube, model)
+
+    async def replay_job(self, model: PuzzleModel, name: str) -> ReplayJob | None:
+        return await find_replay_job(self._kube, model, name)
 
     async def create_job(self, model: PuzzleModel, job: JsonObject) -> None:
         await create_training_job(self._kube, model, job)

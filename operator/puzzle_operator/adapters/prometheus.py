@@ -66,6 +66,8 @@ class Snapshot:
     buckets: Mapping[tuple[str, str], tuple[Series, ...]] = field(default_factory=dict)
     scraped: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """Unix time of the latest good scrape."""
+    complete: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """The same of the pod that was scraped first."""
 
 
 class QueryError(Exception):
@@ -189,7 +191,8 @@ class PrometheusMetrics:
         oldest = newest - self._stale_after
         fresh = frozenset(r for r, at in times.items() if at >= oldest.timestamp())
         kept = tuple(c for c in counters if c.revision in fresh)
-        return Reading(kept, fresh, newest, note)
+        complete = min(snapshot.complete[model.namespace, revision] for revision in fresh)
+        return Reading(kept, fresh, newest, note, complete=datetime.fromtimestamp(complete, UTC))
 
     async def _custom(self, model: PuzzleModel, metric: Metric, revisions: frozenset[str]) -> Reading | Missing:
         try:
@@ -252,11 +255,11 @@ class PrometheusMetrics:
             self._query(f'sum by (__name__, {_BY}, le) ({{__name__=~"{_BUCKETS}", {where}}})'),
             self._query(f"timestamp({up}) and ({up} == 1)"),
         )
-        times: dict[tuple[str, str], float] = {}
+        times: dict[tuple[str, str], list[float]] = {}
         for labels, at in scraped:
-            key = _key(labels)
-            times[key] = max(at, times.get(key, at))
-        return Snapshot(_grouped(counts), _grouped(buckets), times)
+            times.setdefault(_key(labels), []).append(at)
+        latest, first = ({key: pick(found) for key, found in times.items()} for pick in (max, min))
+        return Snapshot(_grouped(counts), _grouped(buckets), latest, first)
 
     async def _shared_query(self, promql: str) -> tuple[Series, ...]:
         """As `_query`; the same text is asked once for all models within the window."""

@@ -14,6 +14,7 @@ from puzzle_common.durations import parse_duration
 
 from .analysis import Analysis
 from .base import Duration, Wire, cel, duration_schema, rules
+from .replay import Replay
 
 
 class Step(Wire):
@@ -88,6 +89,7 @@ class Canary(Wire):
         ),
     ] = Field(default_factory=_default_steps)
     """Weights that the challenger goes through, rising."""
+    replay: Replay = Field(default_factory=Replay)
     analysis: Analysis = Field(default_factory=Analysis)
     inconclusive: Inconclusive = Field(default_factory=Inconclusive)
     progress_deadline: Annotated[

@@ -78,6 +78,9 @@ class Reason(StrEnum):
     # A rollout moves.
     DEPLOYING = "Deploying"
     STARTING = "ChallengerStarting"
+    REPLAYING = "Replaying"
+    REPLAY_PASSED = "ReplayPassed"
+    REPLAY_SKIPPED = "ReplaySkipped"
     CANARY_STARTED = "CanaryStarted"
     STEP_ADVANCED = "StepAdvanced"
     STEPS_EDITED = "StepsEdited"
@@ -113,6 +116,7 @@ class Reason(StrEnum):
     GUARD_ERROR_RATE = "GuardErrorRate"
     GUARD_UNREADY = "GuardUnready"
     EVIDENCE_AGAINST = "EvidenceAgainst"
+    REPLAY_FAILED = "ReplayFailed"
     PROGRESS_DEADLINE = "ProgressDeadlineExceeded"
     # What is in the way.
     QUARANTINED = "Quarantined"
@@ -174,6 +178,7 @@ class Reason(StrEnum):
 WARNINGS = frozenset(
     {
         Reason.ROLLED_BACK,
+        Reason.REPLAY_FAILED,
         Reason.HELD_METRICS_STALE,
         Reason.HELD_INPUT_UNHEALTHY,
         Reason.HELD_CHALLENGER_DRIFT,

@@ -22,6 +22,8 @@ CLASS_ANNOTATION = f"{GROUP}/operator-class"
 # What the operator sets on what it makes; Knative carries both to revisions and pods.
 MODEL_LABEL = f"{GROUP}/model"
 VERSION_ANNOTATION = f"{GROUP}/version"
+REPLAY_LABEL = f"{GROUP}/replay"
+"""On the Job of a shadow replay and its pod: the Job's name."""
 RUN_LABEL = f"{GROUP}/run"
 """On a training Job and its pods: the name of the run."""
 

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from .base import JsonObject, Time, Wire
 from .conditions import ConditionType, Outcome, Phase, Verdict
 from .monitoring import AccuracyStatus, DriftStatus, InputStatus
+from .replay import ReplayStatus
 from .retraining import RetrainingStatus
 
 MAX_TRANSITIONS = 20
@@ -70,7 +71,8 @@ class MetricStatus(Wire):
     evidence: float | None = None
     """Evidence that the challenger is worse (an e-value; 1 says nothing)."""
     bound: float | None = None
-    """Evidence at which the challenger is rolled back: number of metrics / alpha."""
+    """Evidence at which the challenger is rolled back: number of metrics / alpha; a replay that was
+    judged counts as one more."""
     evidence_for: float | None = None
     """Evidence that the challenger is tolerable with the traffic that comes next."""
     bound_for: float | None = None
@@ -150,6 +152,9 @@ class Rollout(Wire):
     finished_at: Time | None = None
     outcome: Outcome | None = None
     cause: Cause | None = None
+    replay: ReplayStatus | None = None
+    """What became of the labelled pieces that the challenger was shown before its first traffic; absent where the
+    operator has no monitor or no image for the Job, or spec.canary.replay.pieces is 0."""
     memory: tuple[MetricMemory, ...] = ()
 
     @property

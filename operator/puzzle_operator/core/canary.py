@@ -84,25 +84,26 @@ def last_look(memory: tuple[MetricMemory, ...]) -> datetime | None:
     return None
 
 
-def settle_memory(memory: tuple[MetricMemory, ...], canary: Canary) -> tuple[MetricMemory, ...]:
+def settle_memory(rollout: Rollout, canary: Canary) -> tuple[MetricMemory, ...]:
     """Close every open block of evidence: no block may span two weights."""
     metrics = {metric.name: metric for metric in canary.analysis.metrics}
     return tuple(
-        item.but(evidence=settle(state_of(item), config_of(metrics[item.name], canary)).to_wire())
+        item.but(evidence=settle(state_of(item), config_of(metrics[item.name], canary, rollout)).to_wire())
         if item.name in metrics and item.evidence
         else item
-        for item in memory
+        for item in rollout.memory
     )
 
 
-def start_bake_memory(memory: tuple[MetricMemory, ...], canary: Canary) -> tuple[MetricMemory, ...]:
+def start_bake_memory(rollout: Rollout, canary: Canary) -> tuple[MetricMemory, ...]:
     """From the promotion on, every metric is also held against what the champion's rate makes tolerable.
 
     With 99 % of the traffic on one side a comparison alone would learn next to nothing.
     """
     metrics = {metric.name: metric for metric in canary.analysis.metrics}
     return tuple(
-        begin_bake(item, config_of(metrics[item.name], canary)) if item.name in metrics else item for item in memory
+        begin_bake(item, config_of(metrics[item.name], canary, rollout)) if item.name in metrics else item
+        for item in settle_memory(rollout, canary)
     )
 
 

@@ -15,6 +15,7 @@ from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.api.status import Applied
 
 from .monitor import MonitorState
+from .replay.facts import ReplayJob
 from .retraining.facts import Decisions, TrainingRun
 
 
@@ -63,6 +64,8 @@ class Reading:
     scraped: frozenset[str]
     at: datetime
     note: str = ""
+    complete: datetime | None = None
+    """Every request that was answered before this is in it; None: nobody knows."""
     histograms: Mapping[str, tuple[tuple[float, int], ...]] = field(default_factory=dict)
     """Latency metrics: requests at or below each upper bound in seconds, by revision. For display."""
 
@@ -183,5 +186,7 @@ class Facts:
     """The model's training Jobs; None: nobody asked."""
     progress: str = ""
     """How far the run is that is going on, in its trainer's words."""
+    replay: ReplayJob | Missing | None = None
+    """The Job of the replay that is going on; None: there is none."""
     can_train: bool = False
     """Whether the operator has an image for trainers."""

@@ -46,12 +46,13 @@ _LARGEST = 1e12
 """Evidence is shown up to here; JSON knows no infinity."""
 
 
-def config_of(metric: Metric, canary: Canary) -> MetricConfig:
-    """How the evidence judges one metric of the spec."""
+def config_of(metric: Metric, canary: Canary, rollout: Rollout) -> MetricConfig:
+    """How the evidence judges one metric of the spec. A replay that was judged has spent a part of alpha."""
+    tests = len(canary.analysis.metrics) + int(rollout.replay is not None and rollout.replay.is_judged)
     shares = tuple(step.weight / 100 for step in canary.steps[1:])
     return MetricConfig(
         metric.name,
-        alpha_rollback=canary.analysis.alpha / len(canary.analysis.metrics),
+        alpha_rollback=canary.analysis.alpha / tests,
         alpha_promote=canary.analysis.promotion_alpha,
         alpha_advance=max(_ADVANCE_ALPHA, canary.analysis.promotion_alpha),
         max_risk_ratio=metric.max_risk_ratio,
@@ -143,7 +144,7 @@ class Look:
         # Cold caches make a pod slow; nothing excuses its errors.
         warm_up = self.canary.analysis.warm_up_requests if self.metric.type is MetricType.LATENCY else 0
         fresh, after = count(before, reading, self.service, self.rollout, self.champion, self.counted, warm_up)
-        config = config_of(self.metric, self.canary)
+        config = config_of(self.metric, self.canary, self.rollout)
         state, bake = state_of(after), _bake(before)
         if isinstance(reading, Reading) and after.counters != before.counters and self.counted:
             state = update(state, fresh, config)

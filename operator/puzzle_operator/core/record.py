@@ -19,6 +19,8 @@ from puzzle_operator.api.status import MAX_TRANSITIONS, Condition, PuzzleModelSt
 from .canary import Judgement
 from .holds import HELD
 from .names import short
+from .replay.facts import Showing
+from .replay.machine import told, work
 from .retraining.steps import Step
 from .situation import JUDGED, Flag, Move, Note, Pace, Situation, target_of
 from .traffic import Plan, abandoned, observed_share, version_of
@@ -46,6 +48,7 @@ class Decision:
         clear: annotations that were honoured and are to be taken away.
         drop: Knative revisions to delete.
         train: the run whose Job has to exist.
+        replay: the replay whose Job has to exist.
         remove: Jobs to delete.
     """
 
@@ -56,6 +59,7 @@ class Decision:
     clear: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     train: RetrainingStatus | None = None
+    replay: Showing | None = None
     remove: tuple[str, ...] = ()
 
 
@@ -81,6 +85,9 @@ def record(s: Situation, move: Move, step: Step) -> Decision:
         fields = ", ".join(s.facts.model.unreadable_status)
         notes.insert(0, Note(Reason.STATUS_REPAIRED, f"these fields of the status made no sense: {fields}"))
     status = _columns(s, move)
+    if (ended := told(before, status)) is not None:
+        notes.insert(0, Note(*ended))
+    status, jobs = work(s.facts, status)
     drift, pictures = see_drift(s, before, status), see_input(s, before)
     watched = {ConditionType.DRIFT_DETECTED: drift.flag, ConditionType.INPUT_HEALTHY: pictures.flag}
     notes += [*drift.notes, *pictures.notes]
@@ -102,7 +109,8 @@ def record(s: Situation, move: Move, step: Step) -> Decision:
         move.pace,
         drop=move.drop or _abandoned(s, status),
         train=step.ensure,
-        remove=step.remove,
+        replay=jobs.ensure,
+        remove=(*step.remove, *jobs.remove),
     )
 
 

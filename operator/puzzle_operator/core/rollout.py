@@ -44,6 +44,7 @@ from .rules.progress import (
     wait_for_challenger,
     wait_for_weight,
 )
+from .rules.replay import refuse_on_replay, replay_labelled_pieces
 from .rules.retreat import (
     finish_restoring,
     finish_rolling_back,
@@ -76,6 +77,7 @@ RULES: tuple[Rule, ...] = (
     roll_back_when_unready,
     roll_back_on_error_rate,
     roll_back_on_evidence,
+    refuse_on_replay,
     withdraw_on_new_spec,
     roll_back_on_deadline,
     roll_back_when_inconclusive,
@@ -86,6 +88,7 @@ RULES: tuple[Rule, ...] = (
     finish_restoring,
     wait_for_challenger,
     check_before_traffic,
+    replay_labelled_pieces,
     # It waits.
     freeze_when_paused,
     freeze_on_unknown,

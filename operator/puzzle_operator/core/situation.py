@@ -28,6 +28,7 @@ from puzzle_operator.api.status import (
 from .canary import SCRAPE_GRACE, Judgement, judge, last_look, settle_memory
 from .facts import Facts, Service
 from .holds import Hold, hold_of
+from .replay.machine import look
 from .retraining.auto import resolve
 from .retraining.facts import Decisions
 from .traffic import Plan, is_settled_on, observed_share, pods_of, ready_revision, safe_plan
@@ -254,6 +255,8 @@ def observe(facts: Facts) -> Situation:
     rollout, judgement = status.active, None
     if rollout is not None and service is not None and status.champion is not None:
         rollout = _book_times(status, rollout, service, facts.now)
+        if status.phase is Phase.STARTING:
+            rollout = look(facts, rollout)
         if status.phase in JUDGED:
             canary = facts.model.spec.canary
             rollout = _book_absence(rollout, parse_duration(canary.analysis.interval), facts.now)
@@ -265,7 +268,7 @@ def observe(facts: Facts) -> Situation:
             blind = judgement.verdict is Verdict.UNKNOWN or not shown
             frozen = facts.model.spec.paused or blind or hold_of(facts, status) is not None
             if frozen and rollout.frozen_since is None:
-                rollout = rollout.but(memory=settle_memory(rollout.memory, canary))
+                rollout = rollout.but(memory=settle_memory(rollout, canary))
             rollout = _book_freeze(rollout, frozen, facts.now)
         status = status.but(rollout=rollout)
         if judgement is not None:

@@ -27,6 +27,7 @@ from puzzle_operator.ports import PermanentFailure, PortError, Ports
 from puzzle_operator.settings import Settings
 
 from .listening import Listening
+from .replays import Replays
 from .runs import Runs
 from .telemetry import Telemetry
 
@@ -58,6 +59,11 @@ class Reconciler:
         """Retraining's part of a pass."""
         return Runs(self.ports, self.settings)
 
+    @property
+    def replays(self) -> Replays:
+        """Shadow replay's part of a pass."""
+        return Replays(self.ports, self.settings)
+
     async def run(self, namespace: str, name: str) -> float | None:
         """One pass; seconds until the next one is due, or None when the model is gone.
 
@@ -84,7 +90,8 @@ class Reconciler:
             decision = decide(facts)
             status, extra = await self._apply(model, facts, decision)
             await self._drop(model, decision.drop)
-            decision = await self.runs.carry_out(model, replace(decision, status=status))
+            decision = await self.replays.carry_out(model, replace(decision, status=status))
+            decision = await self.runs.carry_out(model, decision)
             status = decision.status
         except PermanentFailure as exc:
             log.warning("%s: %s", model.key, exc)
@@ -99,8 +106,11 @@ class Reconciler:
 
     async def observe(self, model: PuzzleModel) -> Facts:
         """The one snapshot that a pass decides on; nothing else reads."""
-        service, (jobs, decisions), heard = await asyncio.gather(
-            self.ports.cluster.service(model), self.runs.observe(model), self.listening.observe(model)
+        service, (jobs, decisions), heard, replay = await asyncio.gather(
+            self.ports.cluster.service(model),
+            self.runs.observe(model),
+            self.listening.observe(model),
+            self.replays.observe(model),
         )
         target = resolve(model, model.status, decisions if isinstance(decisions, Decisions) else None)
         check, progress = await asyncio.gather(self._check(model, target), self.runs.progress(model, jobs))
@@ -124,6 +134,7 @@ class Reconciler:
             run_images=heard.run_images,
             decisions=decisions,
             jobs=jobs,
+            replay=replay,
             progress=progress,
             can_train=bool(self.settings.trainer_image),
         )

@@ -17,7 +17,7 @@ from puzzle_common.durations import parse_duration
 from puzzle_operator.api.conditions import ConditionType, Phase, Reason, Verdict
 from puzzle_operator.core.names import short
 
-from . import forecast, gates, holds, retraining, watched
+from . import forecast, gates, holds, replayed, retraining, watched
 from .snapshot import Snapshot
 from .text import Page, age, paragraph, phase_style, titled
 
@@ -38,6 +38,7 @@ def explain(s: Snapshot) -> list[Section]:
         Section("what it does", (_what(s),)),
         Section("why", _why(s)),
         Section("what is missing", _missing(s)),
+        Section("what the labelled pieces say", replayed.sentences(s)),
         Section("what the evidence says", forecast.evidence(s)),
         Section("what the monitor sees", watched.sentences(s)),
         Section("if the evidence does not come", forecast.deadline(s)),

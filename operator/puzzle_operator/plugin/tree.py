@@ -12,7 +12,7 @@ from puzzle_operator.api.status import MetricStatus
 from puzzle_operator.core.facts import Absence, Pod, Revision, Service
 from puzzle_operator.core.names import short
 
-from . import gates, retraining, watched
+from . import gates, replayed, retraining, watched
 from .snapshot import Snapshot, Unread
 from .text import (
     Page,
@@ -41,6 +41,7 @@ def tree(s: Snapshot, page: Page) -> list[Text]:
         Text(),
         *_versions(s, page),
         *watched.lines(s, page),
+        *replayed.lines(s, page),
         *_evidence(s, page),
         *retraining.lines(s, page),
         *_quarantine(s, page),

@@ -205,6 +205,14 @@ BAD: dict[str, tuple[JsonObject, str]] = {
     "a metric's name in capitals": (with_metric(name="Errors"), "a name is up to 31 lower case letters, digits"),
     "two metrics of one name": (with_canary(analysis={"metrics": [METRIC, METRIC]}), "Duplicate value"),
     "no metrics": (with_canary(analysis={"metrics": []}), "spec.canary.analysis.metrics"),
+    "more pieces than a replay takes": (
+        with_canary(replay={"pieces": 5000}),
+        "spec.canary.replay.pieces must be between 0 and 1000",
+    ),
+    "a replay without time": (
+        with_canary(replay={"deadline": "1s"}),
+        "spec.canary.replay.deadline must be a duration between 30s and 1h",
+    ),
     "more replicas at least than at most": (
         with_spec(serving={"minReplicas": 5, "maxReplicas": 2}),
         "spec.serving: minReplicas must not be above maxReplicas",

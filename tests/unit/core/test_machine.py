@@ -8,6 +8,7 @@ traffic.
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -35,7 +36,7 @@ class Rollouts(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(
+        self.world = self.a_world(
             model=a_model().canary(bake="10s", progressDeadline="60s").steps(10, 50, min_duration="5s"),
             kserve=KServe(start_ticks={NEVER_READY: None}),
             error_rates={FAILING: 0.5, CRASHING: 0.5},
@@ -44,6 +45,10 @@ class Rollouts(RuleBasedStateMachine):
         self.shares: dict[str, int] = {}
         self.wanted = 0
         self.hand_edit = False
+
+    def a_world(self, **fields: Any) -> World:
+        """The world that all of it happens in."""
+        return World(**fields)
 
     # ------------------------------------------------------------ what may happen
 

@@ -147,8 +147,9 @@ def test_memory_that_somebody_edited_into_nonsense_starts_again() -> None:
 
 
 def test_settling_keeps_the_totals() -> None:
-    seen = judge(facts(reading((1100, 4), (3, 0), 6)), SERVICE, started(), V1, counted=True)
-    settled = {m.name: m for m in settle_memory(seen.memory, MODEL.spec.canary)}
+    rollout = started()
+    seen = judge(facts(reading((1100, 4), (3, 0), 6)), SERVICE, rollout, V1, counted=True)
+    settled = {m.name: m for m in settle_memory(rollout.but(memory=seen.memory), MODEL.spec.canary)}
     assert settled["errors"].evidence["n"] == next(m for m in seen.memory if m.name == "errors").evidence["n"]
     assert settled[GUARD].evidence["n"] == [3, 0, 100, 1]
 

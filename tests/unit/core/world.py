@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from puzzle_operator.api.conditions import ConditionType, Phase
@@ -117,8 +117,12 @@ class World:
     # ------------------------------------------------------------ what is seen
 
     @property
-    def now(self) -> Any:
-        return T0 + timedelta(seconds=self.ticks * self.tick_seconds)
+    def now(self) -> datetime:
+        return self.at(self.ticks)
+
+    def at(self, tick: int) -> datetime:
+        """When a tick is."""
+        return T0 + timedelta(seconds=tick * self.tick_seconds)
 
     def facts(self) -> Facts:
         self.model.with_status(json.loads(self.stored))

@@ -24,6 +24,7 @@ from puzzle_operator.core.facts import (
     VersionState,
 )
 from puzzle_operator.core.monitor import MonitorState
+from puzzle_operator.core.replay.facts import ReplayJob
 from puzzle_operator.core.retraining.facts import Decisions, TrainingRun
 from puzzle_operator.core.situation import Note
 from puzzle_operator.handlers.reconcile import Reconciler
@@ -54,6 +55,7 @@ class Fake:
     no_jobs: Exception | None = None
     refuse_job: Exception | None = None
     secret: Credentials | None = None
+    replaying: ReplayJob | None = None
 
     async def model(self, namespace: str, name: str) -> JsonObject | None:
         return self.body
@@ -120,6 +122,12 @@ class Fake:
         if self.no_jobs is not None:
             raise self.no_jobs
         return self.jobs
+
+    async def replay_job(self, model: PuzzleModel, name: str) -> ReplayJob | None:
+        self.calls.append(f"look at {name}")
+        if self.no_jobs is not None:
+            raise self.no_jobs
+        return self.replaying
 
     async def create_job(self, model: PuzzleModel, job: JsonObject) -> None:
         if self.refuse_job is not None:

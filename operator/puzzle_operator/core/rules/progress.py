@@ -33,6 +33,7 @@ from puzzle_operator.core.situation import (
 from puzzle_operator.core.traffic import Plan, observed_share, pods_of, rolled_out_version, safe_plan, trouble
 
 from .deploying import obstacle
+from .replay import with_replay
 
 
 def start_rollout(s: Situation) -> Move | None:
@@ -167,7 +168,7 @@ def start_canary(s: Situation) -> Move | None:
         phase=Phase.CANARY,
         plan=safe_plan(s.service, s.rollout.challenger, weight),
         pace=Pace.MOVING,
-        rollout=s.rollout.but(step=0, step_started_at=None, approval=None, memory=memory),
+        rollout=s.rollout.but(step=0, step_started_at=None, approval=None, memory=memory, replay=with_replay(s)),
         weight=Weight(wanted=weight, observed=s.observed),
         verdict=Verdict.HOLD,
         flags={ConditionType.METRICS_AVAILABLE: Flag("True", Reason.METRICS_FOUND, _found(s))},
@@ -314,7 +315,7 @@ def _to_step(s: Situation, step: int, message: str, reason: Reason) -> Move:
         step_base_requests=requests,
         frozen_since=None,
         approval=None,
-        memory=settle_memory(rollout.memory, s.canary),
+        memory=settle_memory(rollout, s.canary),
     )
     return s.move(
         reason,
@@ -342,7 +343,7 @@ def _promote(s: Situation) -> Move:
         step_base_requests=requests,
         frozen_since=None,
         approval=None,
-        memory=start_bake_memory(settle_memory(rollout.memory, s.canary), s.canary),
+        memory=start_bake_memory(rollout, s.canary),
     )
     weight = BAKE_WEIGHT if bakes else None
     return s.move(
