@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """A clock that shows less was never set."""
-LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 def micros(moment: datetime) -> int:

@@ -19,7 +19,7 @@ from puzzle_operator.core.facts import Absence, Pod, Revision, Service, Share
 from puzzle_operator.core.replay.facts import ReplayJob
 from puzzle_operator.core.retraining.facts import TrainingRun
 from puzzle_operator.core.situation import Note
-from puzzle_operator.manifests.inference_service import MANAGED_BY_LABEL, MANAGER
+from puzzle_operator.manifests.metadata import MANAGED_BY_LABEL, MANAGER
 from puzzle_operator.ports import Conflict, Credentials, Forbidden, Rejected, Unavailable
 
 from .jobs import create_training_job, delete_training_job, list_training_jobs

@@ -24,9 +24,6 @@ CONFIDENCE_BOUNDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """Bounds of the histogram in which the monitor counts confidence: between them nothing was counted."""
 
 
-_NO_PROMQL = "{0} is PromQL of a Counters metric; leave it out of {1} metrics"
-
-
 class Metric(Wire):
     """One measure by which the challenger is compared with the champion."""
 

@@ -246,8 +246,6 @@ class PuzzleModelStatus(Wire):
     transitions: tuple[Transition, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
     conditions: tuple[Condition, ...] = ()
-    deploying_since: Time | None = None
-    """Since when the first version is being deployed."""
     applied: Applied | None = None
     retraining: RetrainingStatus | None = None
 

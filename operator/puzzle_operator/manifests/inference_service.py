@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 from puzzle_common.durations import parse_duration
 from puzzle_operator.api.base import JsonObject
-from puzzle_operator.api.names import API_VERSION, KIND, MODEL_LABEL, VERSION_ANNOTATION
+from puzzle_operator.api.names import MODEL_LABEL, VERSION_ANNOTATION
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.core.names import service_account, storage_uri
 from puzzle_operator.core.traffic import Plan
 
-MANAGER = "puzzle-operator"
-MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+from .metadata import owned
+
 RUNTIMES = {"torchserve": "puzzlenet-torchserve"}
 """ClusterServingRuntimes of the chart, by `spec.serving.runtime`."""
 _TOKEN_VOLUME = "monitor-token"  # noqa: S105 - a volume
@@ -69,7 +69,7 @@ def inference_service(model: PuzzleModel, plan: Plan, recording: Recording | Non
         _record(predictor, model, recording)
     if plan.percent is not None:
         predictor["canaryTrafficPercent"] = plan.percent
-    meta = _metadata(model, model.name)
+    meta = owned(model, model.name)
     meta["annotations"] = {"serving.kserve.io/deploymentMode": serving.mode}
     return {
         "apiVersion": "serving.kserve.io/v1beta1",
@@ -106,7 +106,7 @@ def predictor_identity(model: PuzzleModel) -> JsonObject:
     return {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
-        "metadata": _metadata(model, service_account(model.name)),
+        "metadata": owned(model, service_account(model.name)),
         "secrets": [{"name": model.spec.storage.secret_ref.name}],
         "automountServiceAccountToken": False,
     }
@@ -121,25 +121,6 @@ def fingerprint(objects: tuple[JsonObject, ...]) -> str:
     """Short hash of what is applied, to tell a decision of our own from a hand edit."""
     text = json.dumps(objects, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _metadata(model: PuzzleModel, name: str) -> JsonObject:
-    return {
-        "name": name,
-        "namespace": model.namespace,
-        "labels": {MANAGED_BY_LABEL: MANAGER, MODEL_LABEL: model.name},
-        # Deleting the PuzzleModel removes both, with the operator up or down.
-        "ownerReferences": [
-            {
-                "apiVersion": API_VERSION,
-                "kind": KIND,
-                "name": model.name,
-                "uid": model.uid,
-                "controller": True,
-                "blockOwnerDeletion": True,
-            }
-        ],
-    }
 
 
 def _texts(amounts: dict[str, int | str]) -> dict[str, str]:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from puzzle_common.durations import parse_duration
 from puzzle_operator.api.base import JsonObject
 from puzzle_operator.api.monitoring import DataQuality
-from puzzle_operator.api.names import API_VERSION, KIND, MODEL_LABEL, RUN_LABEL
+from puzzle_operator.api.names import RUN_LABEL
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.api.retraining import Retraining, RetrainingStatus
 from puzzle_operator.core.retraining.names import job_of
 from puzzle_operator.core.retraining.triggers import parse_quantity
 
-from .inference_service import MANAGED_BY_LABEL, MANAGER
+from .metadata import MANAGED_BY_LABEL, MANAGER, owned
 
 COUNTER_LABEL = f"{RUN_LABEL}-counter"
 TRIGGER_ANNOTATION = f"{RUN_LABEL}-trigger"
@@ -62,26 +62,13 @@ def training_job(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, st
     """The Job of a run."""
     spec = model.spec.retraining
     name = run.run or ""
-    marks = {MANAGED_BY_LABEL: MANAGER, MODEL_LABEL: model.name, RUN_LABEL: name, COUNTER_LABEL: str(run.counter)}
+    meta = owned(model, job_of(run))
+    meta["labels"] |= {RUN_LABEL: name, COUNTER_LABEL: str(run.counter)}
+    meta["annotations"] = {TRIGGER_ANNOTATION: (run.trigger or "")[:_LONGEST_TRIGGER]}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {
-            "name": job_of(run),
-            "namespace": model.namespace,
-            "labels": marks,
-            "annotations": {TRIGGER_ANNOTATION: (run.trigger or "")[:_LONGEST_TRIGGER]},
-            "ownerReferences": [
-                {
-                    "apiVersion": API_VERSION,
-                    "kind": KIND,
-                    "name": model.name,
-                    "uid": model.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
-        },
+        "metadata": meta,
         "spec": {
             "completions": 1,
             "parallelism": 1,
