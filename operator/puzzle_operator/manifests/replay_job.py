@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from puzzle_common.durations import parse_duration
 from puzzle_operator.api.base import JsonObject
-from puzzle_operator.api.names import API_VERSION, KIND, MODEL_LABEL, REPLAY_LABEL
+from puzzle_operator.api.names import REPLAY_LABEL
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.core.replay.facts import Showing
 
-from .inference_service import MANAGED_BY_LABEL, MANAGER
+from .metadata import owned
 from .training_job import CONTAINER, TRAINER_LABELS, Trainer
 
 _USER = 65532
@@ -26,16 +26,12 @@ def replay_job(model: PuzzleModel, showing: Showing, trainer: Trainer) -> JsonOb
     """The Job of a replay."""
     name = showing.job
     deadline = parse_duration(model.spec.canary.replay.deadline).total_seconds()
-    owner = {"apiVersion": API_VERSION, "kind": KIND, "name": model.name, "uid": model.uid}
+    meta = owned(model, name)
+    meta["labels"][REPLAY_LABEL] = name
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {
-            "name": name,
-            "namespace": model.namespace,
-            "labels": {MANAGED_BY_LABEL: MANAGER, MODEL_LABEL: model.name, REPLAY_LABEL: name},
-            "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
-        },
+        "metadata": meta,
         "spec": {
             "completions": 1,
             "parallelism": 1,
