@@ -21,6 +21,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv /opt/uv && \
     /opt/uv/bin/pip install --disable-pip-version-check --quiet \
         ${PYTHON_INDEX:+--index-url "$PYTHON_INDEX"} "uv==${UV_VERSION}"
+COPY docker/install /opt/uv/install
 COPY pyproject.toml uv.lock ./
 # Lists, and not `uv sync`: a layer is then keyed by what it installs, not by every edit of pyproject.toml.
 RUN export="/opt/uv/bin/uv export --quiet --frozen --no-header --no-annotate --no-emit-project" && \
@@ -41,10 +42,7 @@ COPY README.md LICENSE ./
 COPY operator operator
 COPY model model
 RUN --mount=type=cache,target=/root/.cache/uv \
-    export UV_LINK_MODE=copy UV_SYSTEM_CERTS=true UV_PYTHON_DOWNLOADS=never && \
-    /opt/uv/bin/uv venv --quiet /app/.venv && \
-    /opt/uv/bin/uv pip install --quiet --no-deps --compile-bytecode --python /app/.venv/bin/python \
-        ${PYTHON_INDEX:+--default-index "$PYTHON_INDEX"} --target /app/project .
+    /opt/uv/install --no-deps --target /app/project .
 
 # ---- operator
 FROM ${BASE_IMAGE} AS operator
@@ -52,10 +50,7 @@ ARG PYTHON_INDEX
 COPY --from=tools /src/operator.txt /app/requirements.txt
 RUN --mount=type=bind,from=tools,source=/opt/uv,target=/opt/uv \
     --mount=type=cache,target=/root/.cache/uv \
-    export UV_LINK_MODE=copy UV_SYSTEM_CERTS=true UV_PYTHON_DOWNLOADS=never && \
-    /opt/uv/bin/uv venv --quiet /app/.venv && \
-    /opt/uv/bin/uv pip install --quiet --require-hashes --compile-bytecode --python /app/.venv/bin/python \
-        ${PYTHON_INDEX:+--default-index "$PYTHON_INDEX"} -r /app/requirements.txt
+    /opt/uv/install --require-hashes -r /app/requirements.txt
 COPY --from=project /app/project /app/project
 ENV PATH=/app/project/bin:/app/.venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/app/project PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
@@ -69,10 +64,7 @@ ARG PYTHON_INDEX
 COPY --from=tools /src/monitor.txt /app/requirements.txt
 RUN --mount=type=bind,from=tools,source=/opt/uv,target=/opt/uv \
     --mount=type=cache,target=/root/.cache/uv \
-    export UV_LINK_MODE=copy UV_SYSTEM_CERTS=true UV_PYTHON_DOWNLOADS=never && \
-    /opt/uv/bin/uv venv --quiet /app/.venv && \
-    /opt/uv/bin/uv pip install --quiet --require-hashes --compile-bytecode --python /app/.venv/bin/python \
-        ${PYTHON_INDEX:+--default-index "$PYTHON_INDEX"} -r /app/requirements.txt
+    /opt/uv/install --require-hashes -r /app/requirements.txt
 COPY --from=project /app/project /app/project
 ENV PATH=/app/project/bin:/app/.venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/app/project PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
@@ -95,14 +87,11 @@ RUN mkdir -p /usr/share/man/man1 && \
 COPY --from=tools /src/model.txt /src/model-unhashed.txt /src/torch.txt /app/requirements/
 RUN --mount=type=bind,from=tools,source=/opt/uv,target=/opt/uv \
     --mount=type=cache,target=/root/.cache/uv \
-    export UV_LINK_MODE=copy UV_SYSTEM_CERTS=true UV_PYTHON_DOWNLOADS=never && \
-    /opt/uv/bin/uv venv --quiet /app/.venv && \
-    install="/opt/uv/bin/uv pip install --quiet --compile-bytecode --python /app/.venv/bin/python" && \
     if [ -z "$TORCH_INDEX" ]; then \
-        $install --require-hashes ${PYTHON_INDEX:+--default-index "$PYTHON_INDEX"} -r /app/requirements/model.txt; \
+        /opt/uv/install --require-hashes -r /app/requirements/model.txt; \
     else \
-        $install --no-deps ${PYTHON_INDEX:+--default-index "$PYTHON_INDEX"} -r /app/requirements/model-unhashed.txt && \
-        $install --default-index "$TORCH_INDEX" -r /app/requirements/torch.txt; \
+        /opt/uv/install --no-deps -r /app/requirements/model-unhashed.txt && \
+        PYTHON_INDEX="$TORCH_INDEX" /opt/uv/install -r /app/requirements/torch.txt; \
     fi
 
 # ---- model: TorchServe with its Java runtime, and the trainer
@@ -124,9 +113,7 @@ COPY --from=tools /src/drift.txt /app/requirements/
 # In a folder of its own: an installation into the environment would compile all of it again, torch included.
 RUN --mount=type=bind,from=tools,source=/opt/uv,target=/opt/uv \
     --mount=type=cache,target=/root/.cache/uv \
-    export UV_LINK_MODE=copy UV_SYSTEM_CERTS=true UV_PYTHON_DOWNLOADS=never && \
-    /opt/uv/bin/uv pip install --quiet --no-deps --require-hashes --compile-bytecode --python /app/.venv/bin/python \
-        ${PYTHON_INDEX:+--default-index "$PYTHON_INDEX"} --target /app/drift -r /app/requirements/drift.txt
+    /opt/uv/install --no-deps --require-hashes --target /app/drift -r /app/requirements/drift.txt
 COPY --from=project /app/project /app/project
 ENV PATH=/app/project/bin:/app/.venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/app/project:/app/drift PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
@@ -141,10 +128,7 @@ ARG PYTHON_INDEX
 COPY --from=tools /src/storage.txt /app/requirements.txt
 RUN --mount=type=bind,from=tools,source=/opt/uv,target=/opt/uv \
     --mount=type=cache,target=/root/.cache/uv \
-    export UV_LINK_MODE=copy UV_SYSTEM_CERTS=true UV_PYTHON_DOWNLOADS=never && \
-    /opt/uv/bin/uv venv --quiet /app/.venv && \
-    /opt/uv/bin/uv pip install --quiet --require-hashes --compile-bytecode --python /app/.venv/bin/python \
-        ${PYTHON_INDEX:+--default-index "$PYTHON_INDEX"} -r /app/requirements.txt
+    /opt/uv/install --require-hashes -r /app/requirements.txt
 COPY tests/cluster/storage_initializer.py /app/storage_initializer.py
 ENV PATH=/app/.venv/bin:/usr/local/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 USER 65532:65532

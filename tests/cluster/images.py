@@ -19,7 +19,7 @@ from tests.cluster.oci import Assembled, Described, OverlayLayer, describe
 from tests.cluster.progress import stage
 from tests.cluster.settings import IMAGE_PREFIX, REPOSITORY, STORAGE_INITIALIZER_VERSION, Paths
 
-_COMMON = ("Dockerfile", ".dockerignore", "uv.lock", "pyproject.toml")
+_COMMON = ("Dockerfile", ".dockerignore", "docker/install", "uv.lock", "pyproject.toml")
 # kinds of objects from which pods with our images are made
 _REFERRING = ("deployments", "jobs", "clusterservingruntimes", "clusterstoragecontainers", "revisions")
 _PROJECT = ("README.md", "LICENSE", "operator", "model")

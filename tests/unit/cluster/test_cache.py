@@ -77,7 +77,7 @@ def test_prune_removes_older_keys_of_the_same_thing_only(tmp_path: Path) -> None
 def test_image_tag_follows_its_own_sources(tmp_path: Path) -> None:
     for name in ("Dockerfile", ".dockerignore", "uv.lock", "pyproject.toml", "README.md", "LICENSE"):
         (tmp_path / name).write_text(name)
-    for name in ("operator/a.py", "model/b.py", "tests/cluster/storage_initializer.py"):
+    for name in ("docker/install", "operator/a.py", "model/b.py", "tests/cluster/storage_initializer.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     before = {name: reference(target, tmp_path) for name, target in TARGETS.items()}
@@ -87,3 +87,5 @@ def test_image_tag_follows_its_own_sources(tmp_path: Path) -> None:
     (tmp_path / "operator" / "a.py").write_text("changed")
     after = {name: reference(target, tmp_path) for name, target in TARGETS.items()}
     assert {name for name in before if before[name] != after[name]} == {"operator", "monitor", "model", "drift"}
+    (tmp_path / "docker" / "install").write_text("changed")
+    assert not {reference(target, tmp_path) for target in TARGETS.values()} & set(after.values())
