@@ -16,9 +16,11 @@ from puzzlenet.cli.registry import Bucket, Endpoint, Insecure
 from puzzlenet.errors import PuzzleNetError
 
 if TYPE_CHECKING:
+    from puzzlenet.retrain.rendezvous import Place
     from puzzlenet.retrain.settings import RetrainSettings
 
 _PATIENCE = 120.0  # seconds that a store or monitor that is away is waited for, before the Job is tried again
+_GROUP_GONE = 3  # exit code: nothing is wrong with this worker, and it has to be started again
 
 Margin = Annotated[float, typer.Option(help="Share of a golden set that may be lost, net, without being called worse.")]
 Alpha = Annotated[float, typer.Option(help="Chance of calling two equally good versions different.")]
@@ -61,19 +63,24 @@ def retrain(
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the split and of training.")] = 0,
     workdir: Annotated[Path | None, typer.Option(help="Writable folder for pictures and runs.")] = None,
+    wait_for_workers: Annotated[str, typer.Option(help="How long worker 0 waits for the others, such as 2m.")] = "2m",
     termination_log: Annotated[Path | None, typer.Option(help="File that gets the outcome as JSON.")] = None,
 ) -> None:
     """Train on the champion's data and what was labelled since, and decide whether the result may replace it.
 
     Exit code 0: there is a decision, printed as JSON; 1: try again later, it goes on from where it was; 2: wrong usage.
+    Of several workers (JOB_COMPLETION_INDEX, JOB_COMPLETIONS, MASTER_ADDR) the first one decides, the others train
+    with it; 3: NCCL lost a worker, start this one again.
     """
     from puzzlenet.gate import Rules
     from puzzlenet.quality.checks import Limits
+    from puzzlenet.retrain.rendezvous import GroupGoneError, Place, place_of
     from puzzlenet.retrain.settings import RetrainSettings, duration
     from puzzlenet.retrain.settings import brightness as bounds
     from puzzlenet.retrain.settings import size as pixels
     from puzzlenet.store.bucket import Location
 
+    place = Place()
     try:
         settings = RetrainSettings(
             run=run,
@@ -107,31 +114,44 @@ def retrain(
             threads=threads,
             seed=seed,
         )
-        _run(settings, workdir, termination_log)
-    except PuzzleNetError as exc:
-        _failed(exc, termination_log)
+        place = place_of(os.environ)
+        _run(settings, place, duration(wait_for_workers, "--wait-for-workers"), workdir, termination_log)
+    except GroupGoneError as exc:
         console.fail(str(exc))
-        sys.exit(1 if exc.retry else 2)
+        os._exit(_GROUP_GONE)  # what is left of NCCL would hold up the end
+    except PuzzleNetError as exc:
+        if place.first:
+            _failed(exc, termination_log)
+        console.fail(str(exc))
+        # What is wrong with the run itself is for worker 0 to say: it ends the Job.
+        sys.exit(1 if exc.retry or not place.first else 2)
 
 
-def _run(settings: "RetrainSettings", workdir: Path | None, termination_log: Path | None) -> None:
+def _run(
+    settings: "RetrainSettings", place: "Place", patience: float, workdir: Path | None, termination_log: Path | None
+) -> None:
     from puzzlenet.disk import naming_full_disks
     from puzzlenet.registry import Registry
     from puzzlenet.retrain.monitor import Monitor
     from puzzlenet.retrain.outcome import write_termination
+    from puzzlenet.retrain.rendezvous import Guest, Host, Solitary
     from puzzlenet.retrain.run import retrain as start
+    from puzzlenet.retrain.worker import Worker
+    from puzzlenet.train import pick_device
 
-    rank = os.environ.get("RANK", os.environ.get("JOB_COMPLETION_INDEX", "0"))
-    if rank != "0":  # a run decides once, and trains in the process that decides
-        console.err.print(f"worker {rank} has nothing to do: worker 0 trains and decides")
-        return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGTERM, _evicted)
     registry = Registry.connect(settings.location, os.environ, _PATIENCE)
     monitor = Monitor(settings.monitor, settings.token_file, _PATIENCE)
+    device = pick_device(settings.device)
     scratch = workdir or Path(tempfile.gettempdir())
     with naming_full_disks(scratch, "give --workdir (in a Job, the node's disk) more room"):
-        outcome = start(settings, registry, monitor, workdir=workdir)
+        if not place.first:
+            ended = Worker(settings, registry, monitor, Guest(place, device)).work(workdir)
+            console.err.print(f"worker {place.index}: {ended}")
+            return
+        meeting = Host(place, device, patience) if place.size > 1 else Solitary()
+        outcome = start(settings, registry, monitor, workdir=workdir, meeting=meeting)
     write_termination(outcome, termination_log)
     typer.echo(outcome.to_message().decode())
 

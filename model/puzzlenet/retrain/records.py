@@ -15,10 +15,13 @@ log = logging.getLogger("puzzlenet")
 
 
 class Run:
-    """The folder of one run. ``state`` is what a restarted run goes on from."""
+    """The folder of one run. ``state`` is what a restarted run goes on from.
 
-    def __init__(self, bucket: Bucket, name: str) -> None:
-        self._bucket = bucket
+    Of several workers the first speaks; what the others do is no progress of the run.
+    """
+
+    def __init__(self, bucket: Bucket, name: str, *, speaks: bool = True) -> None:
+        self._bucket, self._speaks = bucket, speaks
         self._prefix = f"runs/{name}/"
         self.state: dict[str, Any] = bucket.document(self._prefix + "state.json") or {}
 
@@ -37,6 +40,8 @@ class Run:
         """Tell how far it is. A store that is away does not stop the work."""
         told = {"at": now.isoformat(), "stage": stage, **values}
         log.info("%s %s", stage, " ".join(f"{key}={value}" for key, value in values.items()))
+        if not self._speaks:
+            return
         try:
             self._bucket.put_json(self._prefix + "progress.json", told)
         except RegistryError as exc:

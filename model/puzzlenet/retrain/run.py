@@ -14,6 +14,7 @@ from puzzlenet.registry import Registry
 from puzzlenet.retrain.monitor import Monitor
 from puzzlenet.retrain.outcome import Outcome
 from puzzlenet.retrain.records import Run
+from puzzlenet.retrain.rendezvous import Meeting, Solitary
 from puzzlenet.retrain.settings import RetrainSettings
 from puzzlenet.retrain.stages import DataRefusedError, Stages
 from puzzlenet.store.decisions import Decision, Decisions
@@ -32,8 +33,11 @@ def retrain(
     *,
     workdir: Path | None = None,
     now: Callable[[], datetime] = _utc,
+    meeting: Meeting | None = None,
 ) -> Outcome:
     """Run every stage that is left, and record the decision. A run that was decided gives its decision again.
+
+    Of several workers the first one does this; the others are at its ``meeting`` (worker.py).
 
     Raises PuzzleNetError; where its ``retry`` is set the same run may be started again later and goes on.
     """
@@ -44,7 +48,15 @@ def retrain(
     started = time.monotonic()
     spent = float(run.state.get("seconds", 0.0))
     with TemporaryDirectory(dir=workdir, prefix="retrain-") as work:
-        stages = Stages(settings=settings, registry=registry, monitor=monitor, run=run, work=Path(work), now=now)
+        stages = Stages(
+            settings=settings,
+            registry=registry,
+            monitor=monitor,
+            run=run,
+            work=Path(work),
+            now=now,
+            meeting=meeting or Solitary(),
+        )
         outcome = _decide(stages, lambda: round(spent + time.monotonic() - started, 1))
     run.note(outcome=outcome.to_dict())
     run.drop_checkpoint()

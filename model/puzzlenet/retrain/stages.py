@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from puzzlenet.dataset import open_dataset
-from puzzlenet.errors import BadCheckpointError, BadDataError
+from puzzlenet.errors import BadDataError, WorkerLostError
 from puzzlenet.fit import Epoch, TrainConfig
 from puzzlenet.gate import Paired, Verdict, decide
 from puzzlenet.judging import costs, paired
@@ -36,15 +35,17 @@ from puzzlenet.retrain.gather import (
     usable,
     wanted,
 )
+from puzzlenet.retrain.learning import learn
 from puzzlenet.retrain.monitor import Labelled, Monitor
 from puzzlenet.retrain.records import Run
+from puzzlenet.retrain.rendezvous import Meeting, Solitary
 from puzzlenet.retrain.settings import RetrainSettings
 from puzzlenet.signing import check
 from puzzlenet.store.datasets import DatasetManifest, Datasets, materialise
 from puzzlenet.store.golden import Golden, GoldenEntry, GoldenSets
-from puzzlenet.train import train
 
 _REFERENCE = 400  # pictures of the champion's data that new ones are compared with
+_FRUITLESS = 3  # rounds that end with a lost worker, and without an epoch, before worker 0 goes on alone
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +77,7 @@ class DataRefusedError(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stages:
-    """What every stage needs. ``work`` is a folder of this process alone."""
+    """What every stage needs. ``work`` is a folder of this process alone; at ``meeting`` are those who train."""
 
     settings: RetrainSettings
     registry: Registry
@@ -84,6 +85,7 @@ class Stages:
     run: Run
     work: Path
     now: Callable[[], datetime]
+    meeting: Meeting = field(default_factory=Solitary)
     datasets: Datasets = field(init=False)
     golden: GoldenSets = field(init=False)
 
@@ -141,11 +143,8 @@ class Stages:
         """Train, package, sign and publish; after a restart the version that was published."""
         if (known := self.run.state.get("version")) is not None:
             return self._pull(known, "challenger")
-        folder = self.work / "data"
-        train_side = prepared.manifest.of("train")
-        images = self.datasets.images([entry.image for entry in train_side])
-        materialise(prepared.manifest, train_side, images, folder, copies(prepared.manifest, champion.data))
-        self._train(folder, self._recipe(champion), champion.version.folder)
+        folder = self.lay_out(champion, prepared.manifest)
+        self._train(folder, self.recipe(champion), champion.version.folder)
         version = package(
             self.work / "run",
             self.work / "challenger",
@@ -159,6 +158,23 @@ class Stages:
         self.registry.push(version.folder)
         self.run.note(version=version.digest)
         return version
+
+    def lay_out(self, champion: Champion, manifest: DatasetManifest) -> Path:
+        """The folder that is trained on: the same for every worker."""
+        folder = self.work / "data"
+        train_side = manifest.of("train")
+        images = self.datasets.images([entry.image for entry in train_side])
+        materialise(manifest, train_side, images, folder, copies(manifest, champion.data))
+        return folder
+
+    def recipe(self, champion: Champion) -> TrainConfig:
+        """The champion's own options, with those of this run on top."""
+        known = {one.name for one in fields(TrainConfig)}
+        options = {key: value for key, value in (champion.provenance.get("parameters") or {}).items() if key in known}
+        options |= {"device": self.settings.device, "threads": self.settings.threads, "seed": self.settings.seed}
+        if self.settings.epochs is not None:
+            options["epochs"] = self.settings.epochs
+        return TrainConfig(**options)
 
     def gate(self, champion: Champion, challenger: Version, prepared: Prepared) -> Verdict:
         """Both versions on the held-out new pictures and on every golden set."""
@@ -215,17 +231,13 @@ class Stages:
         self.run.page("quality.html", quality.to_html())
         return quality
 
-    def _recipe(self, champion: Champion) -> TrainConfig:
-        """The champion's own options, with those of this run on top."""
-        known = {one.name for one in fields(TrainConfig)}
-        options = {key: value for key, value in (champion.provenance.get("parameters") or {}).items() if key in known}
-        options |= {"device": self.settings.device, "threads": self.settings.threads, "seed": self.settings.seed}
-        if self.settings.epochs is not None:
-            options["epochs"] = self.settings.epochs
-        return TrainConfig(**options)
-
     def _train(self, folder: Path, config: TrainConfig, start: Path) -> None:
+        """Train with whoever comes; after a loss all go on from the checkpoint."""
+        losses = 0
+
         def tell(epoch: Epoch) -> None:
+            nonlocal losses
+            losses = 0
             self.run.progress(
                 self.now(),
                 "train",
@@ -236,15 +248,19 @@ class Stages:
                 eta_s=round(epoch.eta),
             )
 
-        out = self.work / "run"
-        place = self.run.checkpoint(self.settings.checkpoint_every, config.epochs)
-        try:
-            train(open_dataset(folder), out, config, on_epoch=tell, checkpoint=place, start=start)
-        except BadCheckpointError as exc:
-            self.run.progress(self.now(), "train", again=str(exc))
+        def begin_anew(why: str) -> None:
+            self.run.progress(self.now(), "train", again=why)
             self.run.drop_checkpoint()
-            shutil.rmtree(out, ignore_errors=True)
-            train(open_dataset(folder), out, config, on_epoch=tell, checkpoint=place, start=start)
+
+        kept = self.run.checkpoint(self.settings.checkpoint_every, config.epochs)
+        while True:
+            try:
+                with self.meeting.meet(alone=losses >= _FRUITLESS) as team:
+                    learn(folder, self.work / "run", config, start, team, kept, tell, begin_anew)
+                return
+            except WorkerLostError as exc:
+                losses += 1
+                self.run.progress(self.now(), "train", again=str(exc))
 
     def _pull(self, digest: str, name: str) -> Version:
         folder = self.work / name
