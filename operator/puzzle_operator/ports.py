@@ -109,6 +109,9 @@ class Cluster(Protocol):
             Rejected: if a Job of this name exists that is not the model's, or the API server refuses it.
         """
 
+    async def create_service(self, model: PuzzleModel, service: JsonObject) -> None:
+        """Make the Service of several workers, unless it exists. Raises as `create_job`."""
+
     async def delete_job(self, namespace: str, name: str) -> None:
         """Delete a Job with its pods; one that is gone already is fine."""
 

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from puzzle_monitor.core.tokens import parse_tokens
+from puzzle_operator.manifests.training_job import TRAINER_LABELS
 from puzzle_operator.settings import Settings
 from tests.harness.settings import REPOSITORY
 
@@ -172,3 +173,21 @@ def test_a_value_that_makes_no_sense_is_refused_by_its_name(render: Render, valu
     with pytest.raises(subprocess.CalledProcessError) as refusal:
         render(value)
     assert named in refusal.value.stderr
+
+
+def test_trainers_talk_to_each_other_alone_where_the_chart_knows_their_namespace(render: Render) -> None:
+    policy = render("operator.watchNamespaces={lyon}")["NetworkPolicy", "puzzle-trainers"]
+    assert policy["metadata"]["namespace"] == "lyon"
+    trainers = {"matchLabels": {"app.kubernetes.io/name": TRAINER_LABELS["app.kubernetes.io/name"]}}
+    assert policy["spec"]["podSelector"] == trainers
+    assert policy["spec"]["ingress"] == [{"from": [{"podSelector": trainers}]}]
+    assert ("NetworkPolicy", "puzzle-trainers") not in render()
+
+
+def test_the_operator_may_make_services_where_it_makes_jobs_and_change_none(render: Render) -> None:
+    def rights(objects: Objects) -> list[list[str]]:
+        rules = objects["ClusterRole", "puzzle-system-puzzle-operator"]["rules"]
+        return [rule["verbs"] for rule in rules if "services" in rule["resources"]]
+
+    assert rights(render()) == [["get", "create"]]
+    assert rights(render("retraining.enabled=false")) == []

@@ -22,7 +22,7 @@ from puzzle_operator.core.situation import Note
 from puzzle_operator.manifests.metadata import MANAGED_BY_LABEL, MANAGER
 from puzzle_operator.ports import Conflict, Credentials, Forbidden, Rejected, Unavailable
 
-from .jobs import create_training_job, delete_training_job, list_training_jobs
+from .jobs import create_trainers_service, create_training_job, delete_training_job, list_training_jobs
 from .kube import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, Kube, NotFoundError
 from .replays import find_replay_job
 
@@ -175,6 +175,9 @@ class KubeCluster:
 
     async def create_job(self, model: PuzzleModel, job: JsonObject) -> None:
         await create_training_job(self._kube, model, job)
+
+    async def create_service(self, model: PuzzleModel, service: JsonObject) -> None:
+        await create_trainers_service(self._kube, model, service)
 
     async def delete_job(self, namespace: str, name: str) -> None:
         await delete_training_job(self._kube, namespace, name)

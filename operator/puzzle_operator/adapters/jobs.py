@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from puzzle_operator.api.base import JsonObject
@@ -14,6 +15,8 @@ from puzzle_operator.ports import Conflict, Rejected, Unavailable
 from .kube import Kube, NotFoundError
 
 _JOB_LABEL = "batch.kubernetes.io/job-name"
+_INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
+_NUMBER = re.compile(r"\d+")
 _MAX_MESSAGE = 1000
 _HARMLESS = frozenset({"", "PodInitializing", "ContainerCreating"})
 
@@ -34,18 +37,27 @@ async def list_training_jobs(kube: Kube, model: PuzzleModel) -> tuple[TrainingRu
 
 async def create_training_job(kube: Kube, model: PuzzleModel, job: JsonObject) -> None:
     """Make the Job, unless it exists."""
+    await _create(kube, model, _path(model.namespace), job)
+
+
+async def create_trainers_service(kube: Kube, model: PuzzleModel, service: JsonObject) -> None:
+    """Make the Service by which workers find each other, unless it exists."""
+    await _create(kube, model, f"/api/v1/namespaces/{model.namespace}/services", service)
+
+
+async def _create(kube: Kube, model: PuzzleModel, path: str, obj: JsonObject) -> None:
+    kind, name = obj["kind"], obj["metadata"]["name"]
     try:
-        await kube.post(_path(model.namespace), job)
+        await kube.post(path, obj)
     except NotFoundError as exc:
-        raise Unavailable(f"Job {job['metadata']['name']} cannot be made: its namespace is not there") from exc
+        raise Unavailable(f"{kind} {name} cannot be made: its namespace is not there") from exc
     except Conflict as exc:
-        name = job["metadata"]["name"]
         try:
-            live = await kube.get(f"{_path(model.namespace)}/{name}")
+            live = await kube.get(f"{path}/{name}")
         except NotFoundError:
             raise exc from None  # it goes away just now: the next pass makes it
         if not _is_ours(live, model):
-            message = f"a Job named {name} exists and was not made for this PuzzleModel; delete it"
+            message = f"a {kind} named {name} exists and was not made for this PuzzleModel; delete it"
             raise Rejected(message) from exc
 
 
@@ -83,6 +95,7 @@ def _run(item: JsonObject, pods: list[JsonObject]) -> TrainingRun:
         trigger=str((meta.get("annotations") or {}).get(TRIGGER_ANNOTATION, "")),
         reason=str(failed.get("reason", "")),
         message=str(failed.get("message", ""))[:_MAX_MESSAGE],
+        failed_worker=_first_of((item.get("status") or {}).get("failedIndexes")),
         deleting=bool(meta.get("deletionTimestamp")),
         pods=tuple(read),
     )
@@ -109,7 +122,14 @@ def _pod(item: JsonObject) -> TrainerPod:
         unschedulable=unschedulable,
         exit_code=int(code) if code is not None else None,
         last_words=str(ended.get("message") or ""),
+        worker=_first_of((item["metadata"].get("annotations") or {}).get(_INDEX_ANNOTATION)) or 0,
     )
+
+
+def _first_of(indexes: str | None) -> int | None:
+    """The first of indexes as a Job's status lists them: `1,3-5`."""
+    found = _NUMBER.match(indexes or "")
+    return int(found[0]) if found else None
 
 
 def _is_ours(item: JsonObject, model: PuzzleModel) -> bool:

@@ -12,6 +12,8 @@ from pydantic import ConfigDict, Field
 
 from .base import Duration, Time, Wire, cel, duration_schema, rules
 
+MAX_WORKERS = 16
+"""Pods of a run. Up to 100, two digits, the names of a Job's pods fit."""
 MAX_STARTS = 100
 """Starts that are remembered for the budget; as many as the largest budget."""
 _WHERE = "spec.retraining"
@@ -180,16 +182,16 @@ class TrainingJob(Wire):
         Field(
             json_schema_extra=rules(
                 cel(
-                    "self == 1",
-                    f"{_WHERE}.job.workers must be 1: training on several pods is not there yet; "
-                    f"{_WHERE}.job.gpus gives the one pod more GPUs",
+                    f"self >= 1 && self <= {MAX_WORKERS}",
+                    f"{_WHERE}.job.workers must be from 1 to {MAX_WORKERS}; each is a pod with {_WHERE}.job.gpus GPUs",
                 )
             )
         ),
     ] = 1
-    """Pods that train together; 1."""
+    """Pods that train together, each with its own GPUs and resources; the result does not depend on how many."""
     backoff_limit: Annotated[int, Field(ge=0, le=10)] = 2
-    """How often a pod that failed is replaced; it goes on from its checkpoint. Evictions do not count."""
+    """How often a pod that failed is replaced, each worker's on its own; it goes on from the checkpoint. Evictions do
+    not count."""
 
 
 class Gate(Wire):

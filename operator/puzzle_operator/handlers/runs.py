@@ -15,6 +15,7 @@ from puzzle_operator.core.retraining.facts import Decisions, JobState, TrainingR
 from puzzle_operator.core.retraining.refusal import job_refused
 from puzzle_operator.core.retraining.results import last_words
 from puzzle_operator.manifests.training_job import Store, Trainer, training_job
+from puzzle_operator.manifests.training_team import trainers_service
 from puzzle_operator.ports import PermanentFailure, Ports, Rejected
 from puzzle_operator.settings import Settings
 
@@ -73,6 +74,8 @@ class Runs:
         try:
             store = await self._store(model)
             job = training_job(model, decision.train, self._trainer(), store)
+            if model.spec.retraining.job.workers > 1:
+                await self.ports.cluster.create_service(model, trainers_service(model))
             await self.ports.cluster.create_job(model, job)
         except PermanentFailure as exc:
             log.warning("%s: the Job of run %s: %s", model.key, decision.train.run, exc)

@@ -18,11 +18,12 @@ from puzzle_operator.core.retraining.names import job_of
 from puzzle_operator.core.retraining.triggers import parse_quantity
 
 from .metadata import MANAGED_BY_LABEL, MANAGER, owned
+from .training_team import TRAINS_LABEL, service_name, team_failures, team_place, team_spec
 
 COUNTER_LABEL = f"{RUN_LABEL}-counter"
 TRIGGER_ANNOTATION = f"{RUN_LABEL}-trigger"
 TRAINER_LABELS = {"app.kubernetes.io/name": "puzzle-trainer", MANAGED_BY_LABEL: MANAGER}
-"""On the pods: what a NetworkPolicy of the monitor or the store selects."""
+"""On the pods: what a NetworkPolicy of the monitor, the store or the trainers selects."""
 GPU = "nvidia.com/gpu"
 CONTAINER = "trainer"
 WRONG_USAGE = 2
@@ -70,9 +71,7 @@ def training_job(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, st
         "kind": "Job",
         "metadata": meta,
         "spec": {
-            "completions": 1,
-            "parallelism": 1,
-            "backoffLimit": spec.job.backoff_limit,
+            **_pods(spec.job.workers, spec.job.backoff_limit),
             "activeDeadlineSeconds": max(1, round(parse_duration(spec.job.deadline).total_seconds())),
             # A pod is only replaced once it has ended: two trainers never write one checkpoint.
             "podReplacementPolicy": "Failed",
@@ -83,18 +82,25 @@ def training_job(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, st
                         "action": "FailJob",
                         "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [WRONG_USAGE]},
                     },
+                    *(team_failures(CONTAINER) if spec.job.workers > 1 else []),
                 ]
             },
             "template": {
                 "metadata": {
                     # Not the model's label: these pods serve nothing.
-                    "labels": {**TRAINER_LABELS, RUN_LABEL: name},
+                    "labels": {**TRAINER_LABELS, RUN_LABEL: name, TRAINS_LABEL: model.name},
                     "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"},
                 },
                 "spec": _pod(model, run, trainer, store),
             },
         },
     }
+
+
+def _pods(workers: int, backoff_limit: int) -> JsonObject:
+    if workers > 1:
+        return team_spec(workers, backoff_limit)
+    return {"completions": 1, "parallelism": 1, "backoffLimit": backoff_limit}
 
 
 def _pod(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, store: Store) -> JsonObject:
@@ -117,13 +123,15 @@ def _pod(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, store: Sto
     # Without GPUs the run is not bound to the pool that has them.
     if job.node_selector and not run.cpu:
         pod["nodeSelector"] = dict(sorted(job.node_selector.items()))
+    if job.workers > 1:
+        pod["subdomain"] = service_name(model)
     if job.tolerations:
         pod["tolerations"] = [toleration.to_wire() for toleration in job.tolerations]
     return pod
 
 
 def _container(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, store: Store) -> JsonObject:
-    secret = model.spec.storage.secret_ref.name
+    secret, workers = model.spec.storage.secret_ref.name, model.spec.retraining.job.workers
     container: JsonObject = {
         "name": CONTAINER,
         "image": trainer.image,
@@ -139,6 +147,7 @@ def _container(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, stor
             {"name": "HOME", "value": "/work"},
             # Pictures and checkpoints are unpacked where there is room.
             {"name": "TMPDIR", "value": "/work"},
+            *(team_place(model, job_of(run), workers) if workers > 1 else []),
         ],
         "resources": _resources(model.spec.retraining, run),
         "securityContext": {

@@ -44,6 +44,8 @@ def retrain(s: Snapshot, reason: str | None) -> Change:
 def _what(model: PuzzleModel) -> str:
     job = model.spec.retraining.job
     where = f"{job.gpus} x nvidia.com/gpu" if job.gpus else "CPUs"
+    if job.workers > 1:
+        where = f"{job.workers} workers, each with {where}"
     if job.node_selector:
         where += " on nodes with " + ", ".join(f"{k}={v}" for k, v in sorted(job.node_selector.items()))
     champion = short(model.status.champion.version) if model.status.champion else "-"

@@ -68,9 +68,9 @@ BAD: dict[str, tuple[JsonObject, str]] = {
     "a line with a blank": (with_spec(line="line 9"), "spec.line must be the name of a production line"),
     "a misspelt field": (with_spec(pausd=True), 'unknown field "spec.pausd"'),
     "paused as a text": (with_spec(paused="yes"), "spec.paused in body must be of type boolean"),
-    "several workers": (
-        with_spec(retraining={"job": {"workers": 4}}),
-        "spec.retraining.job.workers must be 1: training on several pods is not there yet",
+    "too many workers": (
+        with_spec(retraining={"job": {"workers": 17}}),
+        "spec.retraining.job.workers must be from 1 to 16; each is a pod with spec.retraining.job.gpus GPUs",
     ),
     "a schedule in words": (
         with_spec(retraining={"schedule": "every sunday"}),

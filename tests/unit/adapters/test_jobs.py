@@ -7,9 +7,16 @@ from typing import Any
 
 import pytest
 
-from puzzle_operator.adapters.jobs import create_training_job, delete_training_job, list_training_jobs, read_jobs
+from puzzle_operator.adapters.jobs import (
+    create_trainers_service,
+    create_training_job,
+    delete_training_job,
+    list_training_jobs,
+    read_jobs,
+)
 from puzzle_operator.adapters.kube import NotFoundError
 from puzzle_operator.core.retraining.facts import JobState
+from puzzle_operator.manifests.training_team import trainers_service
 from puzzle_operator.ports import Conflict, Rejected
 from tests.builders import a_model
 
@@ -18,6 +25,7 @@ RUN = "line-1-drift-1-ab12"
 
 def a_job(name: str = RUN, counter: int = 1, owner: str = "uid-line-1", **status: Any) -> dict[str, Any]:
     return {
+        "kind": "Job",
         "metadata": {
             "name": name,
             "uid": f"job-{name}",
@@ -30,9 +38,17 @@ def a_job(name: str = RUN, counter: int = 1, owner: str = "uid-line-1", **status
     }
 
 
-def a_pod(name: str = "p", at: str = "2026-11-23T14:00:01Z", job: str = RUN, **status: Any) -> dict[str, Any]:
-    labels = {"batch.kubernetes.io/job-name": job}
-    return {"metadata": {"name": name, "creationTimestamp": at, "labels": labels}, "status": status}
+def a_pod(
+    name: str = "p", at: str = "2026-11-23T14:00:01Z", job: str = RUN, index: str | None = None, **status: Any
+) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "name": name,
+        "creationTimestamp": at,
+        "labels": {"batch.kubernetes.io/job-name": job},
+    }
+    if index is not None:
+        metadata["annotations"] = {"batch.kubernetes.io/job-completion-index": index}
+    return {"metadata": metadata, "status": status}
 
 
 def ended(code: int, message: str) -> dict[str, Any]:
@@ -83,6 +99,20 @@ def test_why_a_pod_waits_are_the_schedulers_words_or_its_containers() -> None:
         "b": ("ImagePullBackOff: no such image", False),
         "c": ("", False),
     }
+
+
+def test_of_several_workers_each_is_known_by_its_number() -> None:
+    pods = [
+        a_pod("one", index="1", phase="Failed", **ended(1, "store away")),
+        a_pod("one-again", "2026-11-23T14:05:00Z", index="1", phase="Running"),
+        a_pod("zero", "2026-11-23T14:01:00Z", index="0", phase="Running"),
+    ]
+    (run,) = read_jobs([a_job(failedIndexes="1,3-5")], pods)
+    assert [(pod.name, pod.worker) for pod in run.current] == [("zero", 0), ("one-again", 1)]
+    assert [pod.name for pod in run.deciding] == ["zero"]
+    assert run.failed_worker == 1
+    (alone,) = read_jobs([a_job()], [a_pod(phase="Running")])
+    assert (alone.failed_worker, [pod.worker for pod in alone.pods]) == (None, [0])
 
 
 class Api:
@@ -144,3 +174,17 @@ def test_a_job_goes_with_its_pods_and_may_be_gone_already() -> None:
     asyncio.run(delete_training_job(api, "lyon", RUN))  # type: ignore[arg-type]
     assert api.asked == [("DELETE", f"/apis/batch/v1/namespaces/lyon/jobs/{RUN}", {"propagationPolicy": "Background"})]
     asyncio.run(delete_training_job(Api([]), "lyon", RUN))  # type: ignore[arg-type]
+
+
+def test_the_service_of_the_workers_is_made_once_and_never_taken_from_somebody() -> None:
+    model = a_model().build()
+    service = trainers_service(model)
+    api = Api([{"metadata": service["metadata"]}], refuses=Conflict("exists"))
+    asyncio.run(create_trainers_service(api, model, service))  # type: ignore[arg-type]
+    assert [path for _, path, _ in api.asked] == [
+        "/api/v1/namespaces/lyon/services",
+        "/api/v1/namespaces/lyon/services/line-1-trainers",
+    ]
+    theirs = Api([{"metadata": {"name": "line-1-trainers"}}], refuses=Conflict("exists"))
+    with pytest.raises(Rejected, match="a Service named line-1-trainers exists and was not made for this PuzzleModel"):
+        asyncio.run(create_trainers_service(theirs, model, service))  # type: ignore[arg-type]

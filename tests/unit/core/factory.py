@@ -54,6 +54,8 @@ class Factory(World):
     begun_at: list[datetime] = field(default_factory=list)
     ended_at: list[datetime] = field(default_factory=list)
     """When runs were seen to have ended."""
+    progress: str = ""
+    """How far the run is, by what its trainer wrote."""
     killed_before_jobs: bool = False
     """The next pass that makes or removes a Job is cut off before it does."""
 
@@ -73,6 +75,7 @@ class Factory(World):
             jobs=tuple(self.jobs.values()) if self.jobs_visible else Missing(MissingKind.UNAVAILABLE, "forbidden"),
             decisions=decided,
             can_train=self.can_train,
+            progress=self.progress,
         )
 
     def operate(self) -> Decision:
@@ -100,9 +103,10 @@ class Factory(World):
             return
         self.created.append(name)
         self.begun_at.append(self.now)
-        pod = TrainerPod(f"{name}-x", "Running", self.now)
+        size = self.model.build().spec.retraining.job.workers
+        pods = tuple(TrainerPod(f"{name}-{worker}-x", "Running", self.now, worker=worker) for worker in range(size))
         self.jobs[name] = TrainingRun(
-            name, f"uid-{len(self.created)}", run.run or "", run.counter, JobState.ACTIVE, self.now, pods=(pod,)
+            name, f"uid-{len(self.created)}", run.run or "", run.counter, JobState.ACTIVE, self.now, pods=pods
         )
 
     # ------------------------------------------------------------ what happens
@@ -137,10 +141,11 @@ class Factory(World):
     def active(self) -> list[TrainingRun]:
         return [job for job in self.jobs.values() if job.state is JobState.ACTIVE]
 
-    def pod(self, **fields: Any) -> Factory:
-        """Another state of the running Job's pod."""
+    def pod(self, worker: int = 0, **fields: Any) -> Factory:
+        """Another state of a pod of the running Job."""
         (job,) = self.active
-        self.jobs[job.name] = replace(job, pods=(replace(job.pods[0], **fields),))
+        pods = tuple(replace(pod, **fields) if pod.worker == worker else pod for pod in job.pods)
+        self.jobs[job.name] = replace(job, pods=pods)
         return self
 
     def ends(
@@ -150,13 +155,14 @@ class Factory(World):
         state: JobState = JobState.SUCCEEDED,
         reason: str = "",
         record: DecisionRecord | None = None,
+        failed_worker: int | None = None,
     ) -> Factory:
         """The running Job ends."""
         (job,) = self.active
         phase = "Succeeded" if state is JobState.SUCCEEDED else "Failed"
         code = 0 if state is JobState.SUCCEEDED else 1
         pods = tuple(replace(pod, phase=phase, last_words=said, exit_code=code) for pod in job.pods)
-        self.jobs[job.name] = replace(job, state=state, reason=reason, pods=pods)
+        self.jobs[job.name] = replace(job, state=state, reason=reason, pods=pods, failed_worker=failed_worker)
         if record is not None:
             self.records.append(record)
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -273,6 +274,50 @@ def test_with_cpu_fallback_it_goes_on_without() -> None:
     assert world.retraining.run == first
     world.accepts(NEW).run(3)
     assert world.retraining.outcome is RunOutcome.ACCEPTED
+
+
+TEAM = {"workers": 3, "cpuFallback": True}
+
+
+def test_of_several_workers_the_first_decides() -> None:
+    world = a_run(a_retrained_model(job=TEAM))
+    (job,) = world.active
+    pods = tuple(replace(pod, last_words=words("Accepted", NEWER) if pod.worker else "") for pod in job.pods)
+    world.jobs[job.name] = replace(job, pods=pods)
+    world.run(2)
+    assert world.retraining.outcome is None, "what another worker says counts for nothing"
+    world.accepts(NEW).run(3)
+    assert (world.retraining.outcome, world.retraining.version) == (RunOutcome.ACCEPTED, NEW)
+
+
+def test_a_worker_that_waits_is_named_and_the_run_goes_on_with_the_others() -> None:
+    world = a_run(a_retrained_model(job=TEAM))
+    world.progress = "train: epoch 3, of 10"
+    world.pod(2, phase="Pending", pending=NO_GPU, unschedulable=True).run(40)
+    assert (world.retraining.pending or "").startswith("worker 2 of 3 waits: no node offers nvidia.com/gpu")
+    assert world.retraining.message == f"train: epoch 3, of 10; {world.retraining.pending}"
+    assert world.retraining.pod == "Running"
+    assert len(world.created) == 1, "the two that have their GPU keep it"
+    world.pod(0, phase="Pending", pending=NO_GPU, unschedulable=True).run(20)
+    assert [job.name for job in world.active] == [f"{world.created[0]}-cpu"]
+
+
+def test_the_worker_that_failed_too_often_is_quoted() -> None:
+    world = a_run(a_retrained_model(job=TEAM))
+    (job,) = world.active
+    pods = tuple(
+        replace(pod, phase="Failed", exit_code=137, last_words="out of memory")
+        if pod.worker == 1
+        else replace(pod, phase="Failed", exit_code=1, last_words="told to end")
+        for pod in job.pods
+    )
+    world.jobs[job.name] = replace(
+        job, state=JobState.FAILED, reason="MaxFailedIndexesExceeded", pods=pods, failed_worker=1
+    )
+    world.run(2)
+    assert world.retraining.outcome is RunOutcome.FAILED
+    assert "worker 1 with exit code 137" in (world.retraining.message or "")
+    assert "out of memory" in (world.retraining.message or "")
 
 
 def test_a_killed_operator_makes_the_job_it_had_decided_on() -> None:

@@ -138,7 +138,10 @@ class Retrainings(RuleBasedStateMachine):
     @precondition(lambda self: self.world.jobs)
     @rule()
     def somebody_deletes_the_jobs(self) -> None:
-        self.world.jobs.clear()
+        """Jobs that were seen: one that goes before anybody saw it is made again, under its name."""
+        state = self.world.status.retraining
+        if state is not None and (not state.is_running or state.job_uid is not None):
+            self.world.jobs.clear()
 
     @precondition(lambda self: self.wild and self.world.jobs and self.world.jobs_visible)
     @rule()

@@ -135,6 +135,9 @@ class Fake:
         self.calls.append(f"job {job['metadata']['name']}")
         self.made.append(job)
 
+    async def create_service(self, model: PuzzleModel, service: JsonObject) -> None:
+        self.calls.append(f"service {service['metadata']['name']}")
+
     async def delete_job(self, namespace: str, name: str) -> None:
         self.calls.append(f"delete {name}")
 

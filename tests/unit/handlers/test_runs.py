@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
+from typing import Any
 
 from puzzle_operator.api.base import JsonObject
 from puzzle_operator.core.facts import VersionCheck, VersionState
@@ -22,9 +23,9 @@ def run(fake: Fake) -> float | None:
     return asyncio.run(a_reconciler(fake, SETTINGS).run("lyon", "line-1"))
 
 
-def asked() -> Fake:
+def asked(**retraining: Any) -> Fake:
     """A model at rest that somebody has just asked to retrain."""
-    builder = a_retrained_model()
+    builder = a_retrained_model(**retraining)
     fake = at_rest(builder)
     fake.secret = Credentials("key", "secret", https=False)
     builder.annotated("puzzlenet.dev/retrain", "new camera")
@@ -59,6 +60,15 @@ def test_the_run_is_stored_before_its_job_is_made() -> None:
     assert f"job {of(fake)['run']}" in fake.calls
     assert fake.made[0]["metadata"]["name"] == of(fake)["run"]
     assert "--insecure" in fake.made[0]["spec"]["template"]["spec"]["containers"][0]["args"]
+
+
+def test_several_workers_have_their_service_before_their_job() -> None:
+    fake = asked(job={"workers": 4})
+    run(fake)
+    fake.calls.clear()
+    run(fake)
+    made = [call for call in fake.calls if call.startswith(("service", "job "))]
+    assert made == ["service line-1-trainers", f"job {of(fake)['run']}"]
 
 
 def test_a_refused_job_is_told_once_and_rollouts_go_on() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from puzzle_operator.api.retraining import RetrainingStatus
+from puzzle_operator.api.retraining import MAX_WORKERS, RetrainingStatus
 from puzzle_operator.core.retraining.names import run_name
 from puzzle_operator.manifests.training_job import Store, Trainer, training_job
+from puzzle_operator.manifests.training_team import trainers_service
 from tests.builders import T0, V1, ModelBuilder, a_model, after
 
 RUN = RetrainingStatus(run="line-1-drift-3-ab12", counter=3, trigger="drift is confirmed", champion=V1)
@@ -108,6 +109,46 @@ def test_how_a_run_may_fail() -> None:
     assert spec["template"]["spec"]["restartPolicy"] == "Never"
 
 
+TEAM = {"workers": 4, "gpus": 1, "backoffLimit": 5}
+
+
+def test_several_workers_are_an_indexed_job_that_ends_with_its_first() -> None:
+    spec = made(a_model().retraining(job=TEAM))["spec"]
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 4, 4)
+    assert spec["successPolicy"] == {"rules": [{"succeededIndexes": "0", "succeededCount": 1}]}
+    # Each worker has its own limit, and one that is used up ends all: the rest would wait for it.
+    assert (spec["backoffLimitPerIndex"], spec["maxFailedIndexes"]) == (5, 0)
+    assert "backoffLimit" not in spec
+    evicted, wrong, gone = spec["podFailurePolicy"]["rules"]
+    assert (evicted["action"], wrong["action"], gone["action"]) == ("Ignore", "FailJob", "Ignore")
+    assert gone["onExitCodes"]["values"] == [3, 134]
+
+
+def test_workers_find_the_first_one_by_name() -> None:
+    builder = a_model().retraining(job=TEAM)
+    job, service = made(builder), trainers_service(builder.build())
+    env = {item["name"]: item.get("value") for item in pod(job)["containers"][0]["env"]}
+    assert env["JOB_COMPLETIONS"] == "4"
+    # Kubernetes names the pods of an Indexed Job after it, below the subdomain that a headless Service is.
+    assert env["MASTER_ADDR"] == f"{job['metadata']['name']}-0.{service['metadata']['name']}"
+    assert pod(job)["subdomain"] == service["metadata"]["name"] == "line-1-trainers"
+    assert env["MASTER_PORT"] == str(service["spec"]["ports"][0]["port"])
+    assert service["spec"]["clusterIP"] == "None" and service["spec"]["publishNotReadyAddresses"] is True
+    labels = job["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= labels.items()
+    assert service["metadata"]["ownerReferences"] == job["metadata"]["ownerReferences"]
+    without = made(builder, RUN.but(cpu=True))
+    found = {item["name"]: item.get("value") for item in pod(without)["containers"][0]["env"]}
+    assert found["MASTER_ADDR"] == f"{without['metadata']['name']}-0.line-1-trainers"
+
+
+def test_one_worker_needs_none_of_it() -> None:
+    job = made()
+    assert not {"completionMode", "successPolicy", "backoffLimitPerIndex"} & set(job["spec"])
+    assert "subdomain" not in pod(job)
+    assert "MASTER_ADDR" not in {item["name"] for item in pod(job)["containers"][0]["env"]}
+
+
 def test_it_runs_under_the_restricted_standard() -> None:
     spec = pod(made())
     (container,) = spec["containers"]
@@ -147,7 +188,7 @@ def test_the_same_run_is_the_same_job() -> None:
 
 def test_a_runs_name_is_its_own_and_fits_a_label() -> None:
     name = run_name("a" * 40, "u", 12, "accuracy", 12345, T0)
-    assert len(f"{name}-cpu") <= 63
+    assert len(f"{name}-cpu-{MAX_WORKERS - 1}") <= 63, "the host name of its last worker"
     others = {
         run_name("a" * 40, "u", 12, "accuracy", 12346, T0),
         run_name("a" * 40, "other", 12, "accuracy", 12345, T0),

@@ -43,6 +43,12 @@ def test_a_request_is_carried_out_by_the_operator() -> None:
     assert "new camera" in (world.retraining.trigger or "")
 
 
+def test_several_workers_are_told_beforehand() -> None:
+    world = a_factory(a_retrained_model(triggers={"drift": "Never"}, job={"workers": 4}))
+    said = " ".join(retraining.retrain(now(world), "new camera").sentences)
+    assert "with 4 workers, each with 1 x nvidia.com/gpu, on the champion's data" in said
+
+
 def test_what_is_in_the_way_is_told_beforehand() -> None:
     world = a_factory(a_retrained_model(budget={"runs": 1, "per": "24h"}, triggers={"drift": "Never"}))
     world.ask("first").until_job()

@@ -31,6 +31,8 @@ class TrainerPod:
     """Of its container, once that has ended."""
     last_words: str = ""
     """The termination message of its container."""
+    worker: int = 0
+    """Its number among those that train together; the first one decides and speaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,21 @@ class TrainingRun:
     deleting: bool = False
     pods: tuple[TrainerPod, ...] = ()
     """The newest first."""
+    failed_worker: int | None = None
+    """Of several workers, the one that failed too often."""
+
+    @property
+    def deciding(self) -> tuple[TrainerPod, ...]:
+        """Pods of the first worker, the newest first: progress and outcome are theirs."""
+        return tuple(pod for pod in self.pods if pod.worker == 0)
+
+    @property
+    def current(self) -> tuple[TrainerPod, ...]:
+        """The newest pod of each worker, in the order of their numbers."""
+        newest: dict[int, TrainerPod] = {}
+        for pod in self.pods:
+            newest.setdefault(pod.worker, pod)
+        return tuple(newest[number] for number in sorted(newest))
 
 
 @dataclass(frozen=True, slots=True)

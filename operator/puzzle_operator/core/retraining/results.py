@@ -12,7 +12,7 @@ from puzzle_operator.api.names import VERSION_PATTERN
 from puzzle_operator.api.retraining import RunOutcome
 from puzzle_operator.core.names import short
 
-from .facts import DecisionRecord, JobState, TrainingRun
+from .facts import DecisionRecord, JobState, TrainerPod, TrainingRun
 
 _VERSION = re.compile(VERSION_PATTERN)
 _LONGEST = 600
@@ -30,8 +30,9 @@ class Result:
 
 
 def last_words(run: TrainingRun) -> Result | None:
-    """What the trainer said when it ended: JSON as the contract has it. The newest pod that said something counts."""
-    for pod in run.pods:
+    """What the trainer said when it ended: JSON as the contract has it. The newest pod that said something counts;
+    of several workers the first one speaks."""
+    for pod in run.deciding:
         if (found := read_words(pod.last_words)) is not None:
             return found
     return None
@@ -99,7 +100,7 @@ def of_record(record: DecisionRecord) -> Result:
 
 def of_job(run: TrainingRun) -> Result:
     """How the Job ended, where nobody else has anything to say."""
-    pod = run.pods[0] if run.pods else None
+    pod = _blamed(run)
     words = f": {pod.last_words.strip().splitlines()[-1][:200]}" if pod is not None and pod.last_words.strip() else ""
     if run.state is JobState.SUCCEEDED:
         return Result(RunOutcome.FAILED, f"the Job ended without saying what it came to{words}")
@@ -107,6 +108,15 @@ def of_job(run: TrainingRun) -> Result:
         return Result(RunOutcome.FAILED, f"it took longer than spec.retraining.job.deadline allows{words}")
     if pod is not None and pod.exit_code == WRONG_USAGE:
         return Result(RunOutcome.FAILED, f"the trainer does not understand its arguments (exit code 2){words}")
-    code = f", the last one with exit code {pod.exit_code}" if pod is not None and pod.exit_code is not None else ""
+    code = ""
+    if pod is not None and pod.exit_code is not None:
+        who = f"worker {pod.worker}" if run.failed_worker is not None else "the last one"
+        code = f", {who} with exit code {pod.exit_code}"
     why = run.message or run.reason or "its pods failed"
     return Result(RunOutcome.FAILED, f"the Job failed{code}: {why}{words}"[:_LONGEST])
+
+
+def _blamed(run: TrainingRun) -> TrainerPod | None:
+    """The pod whose end tells most: the newest one of the worker that failed for good, else of the first."""
+    own = [pod for pod in run.pods if pod.worker == (run.failed_worker or 0)]
+    return own[0] if own else None

@@ -11,7 +11,7 @@ from puzzle_operator.core.facts import Missing, VersionCheck
 from puzzle_operator.core.names import short
 from puzzle_operator.core.situation import Flag, Note, Pace, Situation
 
-from .facts import Decisions, JobState, TrainingRun
+from .facts import Decisions, JobState, TrainerPod, TrainingRun
 from .names import job_of
 from .results import Result, last_words, of_job, of_record
 from .steps import Step
@@ -72,15 +72,14 @@ def _is_late(s: Situation, state: RetrainingStatus) -> bool:
 
 
 def _watch(s: Situation, state: RetrainingStatus, job: TrainingRun) -> Step:
-    pod = job.pods[0] if job.pods else None
-    if pod is None:
+    first = next(iter(job.deciding), None)
+    if first is None:
         return _going(state.but(pod=None, pending=None), "the Job has no pod yet")
-    pending = pod.pending or None
-    job_spec = s.facts.model.spec.retraining.job
-    lacks_gpu = pod.unschedulable and job_spec.gpus > 0 and any(sign in pod.pending for sign in _NO_GPU)
-    if lacks_gpu and GPU in pod.pending:
-        pending = f"no node offers {GPU} now: {pod.pending}"
-    if lacks_gpu and job_spec.cpu_fallback and not state.cpu and s.now - pod.created >= FALLBACK_AFTER:
+    held = next((pod for pod in job.current if pod.pending), first)
+    pending, lacks_gpu = _pending(s, held)
+    # While the first worker has its GPU, the run goes on with those of the others that have theirs.
+    may_fall_back = s.facts.model.spec.retraining.job.cpu_fallback and not state.cpu and held is first
+    if lacks_gpu and may_fall_back and s.now - first.created >= FALLBACK_AFTER:
         message = f"{pending}; the run goes on without a GPU (spec.retraining.job.cpuFallback)"
         state = state.but(cpu=True, job_uid=None, pod=None, pending=None)
         step = _going(state, message, remove=(job.name,), pace=Pace.MOVING)
@@ -88,8 +87,19 @@ def _watch(s: Situation, state: RetrainingStatus, job: TrainingRun) -> Step:
     notes: tuple[Note, ...] = ()
     if pending is not None and state.pending is None:
         notes = (Note(Reason.RETRAIN_PENDING, f"run {state.run} waits: {pending}"),)
-    step = _going(state.but(pod=pod.phase, pending=pending), pending or s.facts.progress or None)
+    message = "; ".join(filter(None, (s.facts.progress if held is not first or not pending else "", pending)))
+    step = _going(state.but(pod=first.phase, pending=pending), message or None)
     return Step(step.status, step.flag, notes, pace=step.pace)
+
+
+def _pending(s: Situation, pod: TrainerPod) -> tuple[str | None, bool]:
+    """Why a pod does not start, and whether it is for want of a GPU."""
+    job = s.facts.model.spec.retraining.job
+    lacks_gpu = pod.unschedulable and job.gpus > 0 and any(sign in pod.pending for sign in _NO_GPU)
+    said = f"no node offers {GPU} now: {pod.pending}" if lacks_gpu and GPU in pod.pending else pod.pending
+    if said and pod.worker > 0:
+        said = f"worker {pod.worker} of {job.workers} waits: {said}"
+    return said or None, lacks_gpu
 
 
 def _going(
@@ -117,7 +127,7 @@ def _ended(s: Situation, state: RetrainingStatus, job: TrainingRun) -> Step:
         record = decisions.of_run(state.run or "") if isinstance(decisions, Decisions) else None
         if record is not None:
             found = of_record(record)
-    pod = job.pods[0].phase if job.pods else None
+    pod = job.deciding[0].phase if job.deciding else None
     return _finish(s, state.but(pod=pod), found or of_job(job))
 
 
