@@ -108,7 +108,7 @@ def _card(config: ModelConfig, training: dict[str, Any], reports: list[dict[str,
 
 def _provenance(training: dict[str, Any], parent: str | None, made_by: dict[str, str] | None) -> dict[str, Any]:
     """What made this version: code, data, parameters, seed and the version it was trained after."""
-    keys = ("dataset", "parameters", "code", "packages", "epochs", "best_epoch")
+    keys = ("dataset", "parameters", "workers", "code", "packages", "epochs", "best_epoch")
     return {"schema": 1, "parent": parent, "run": made_by, **{key: training.get(key) for key in keys}}
 
 

@@ -174,6 +174,37 @@ def test_a_job_without_a_node_says_what_it_waits_for(resting: Namespace, learner
         resting.patch(LEARNER, {"spec": {"retraining": {"job": clear}}})
 
 
+def test_several_workers_find_each_other_and_one_that_is_lost_is_replaced(
+    resting: Namespace, learner: dict[str, Any]
+) -> None:
+    resting.patch(LEARNER, {"spec": {"retraining": {"job": {"workers": 3, "backoffLimit": 1}}}})
+    counter = ask(resting, "outcome=GateRefused seconds=15")
+    core: Any = client.CoreV1Api()
+
+    def pods() -> dict[str, list[Any]]:
+        """Running pods by their index."""
+        found: dict[str, list[Any]] = {}
+        for pod in core.list_namespaced_pod(resting.name, label_selector=f"puzzlenet.dev/trains={LEARNER}").items:
+            if pod.status.phase == "Running":
+                found.setdefault(pod.metadata.annotations["batch.kubernetes.io/job-completion-index"], []).append(pod)
+        return found
+
+    try:
+        resting.until(lambda: set(pods()) == {"0", "1", "2"}, "three workers run", 90)
+        lost = pods()["1"][0].metadata
+        core.delete_namespaced_pod(lost.name, resting.name, grace_period_seconds=0)
+        found = ended(resting, counter)
+        assert found["outcome"] == "GateRefused"
+        assert "by 3 workers" in found["message"]
+        (job,) = jobs_of(resting, counter)
+        service = core.read_namespaced_service(f"{LEARNER}-trainers", resting.name)
+        assert service.spec.cluster_ip == "None"
+        assert service.metadata.owner_references[0].uid == job.metadata.owner_references[0].uid
+        resting.until(lambda: not pods(), "nobody trains once the first has decided", 60)
+    finally:
+        resting.patch(LEARNER, {"spec": {"retraining": {"job": {"workers": 1, "backoffLimit": 0}}}})
+
+
 def test_a_job_that_is_deleted_has_failed_and_is_not_made_again(resting: Namespace) -> None:
     counter = ask(resting, "outcome=GateRefused seconds=60")
     resting.until(lambda: len(jobs_of(resting, counter)) == 1, "the Job is there", 30)
