@@ -66,8 +66,7 @@ class Pods:
 
     def ended(self, *processes: subprocess.Popen[bytes]) -> list[int]:
         """Their exit codes."""
-        for process in processes:
-            self.until(lambda process=process: process.poll() is not None, "a worker has ended")
+        self.until(lambda: all(process.poll() is not None for process in processes), "the workers have ended")
         return [process.returncode for process in processes]
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -85,20 +86,28 @@ def test_who_is_lost_is_done_without_and_comes_back_at_the_next_meeting(crew: Ca
     three = crew(3, 3.0)
     one, two = three.start(1), three.start(2)
     for index in (1, 2):
-        three.until(lambda index=index: _looks(three.said(index)), "they look for worker 0")
+        three.until(partial(_sees, three, index, _looks), "they look for worker 0")
     zero = three.start(0)
     for index in range(3):
-        three.until(lambda index=index: "sum 3" in three.said(index), "all three count three")
+        three.until(partial(_sees, three, index, _counts_three), "all three count three")
     one.kill()
     three.until(lambda: "sum 2" in three.said(0) and "sum 2" in three.said(2), "two go on when patience is over")
     last = [three.start(1), three.start(2)]  # as if the second pod had been lost, too
     for index in (1, 2):
-        three.until(lambda index=index: _is_late(three.said(index)), "the late ones wait")
+        three.until(partial(_sees, three, index, _is_late), "the late ones wait")
     assert three.said(0)[-1] == "sum 2", "nobody stops for a worker that is late"
     two.kill()
     three.until(lambda: all(three.said(index)[-1:] == ["sum 3"] for index in range(3)), "all three are back")
     (three.folder / "stop").touch()
     assert [process.wait(60) for process in (zero, *last)] == [0, 0, 0]
+
+
+def _sees(crew: Crew, index: int, holds: Callable[[list[str]], bool]) -> bool:
+    return holds(crew.said(index))
+
+
+def _counts_three(said: list[str]) -> bool:
+    return "sum 3" in said
 
 
 def _looks(said: list[str]) -> bool:
