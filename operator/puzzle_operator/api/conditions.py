@@ -171,7 +171,6 @@ class Reason(StrEnum):
     COOLDOWN = "Cooldown"
     VERSION_WAITS = "AcceptedVersionWaits"
     NO_ACCEPTED_VERSION = "NoAcceptedVersion"
-    INVALID_SPEC = "InvalidSpec"
 
 
 # Events that ask for attention; everything else is Normal.
@@ -206,6 +205,5 @@ WARNINGS = frozenset(
         Reason.RETRAIN_REFUSED,
         Reason.RETRAIN_FAILED,
         Reason.NO_ACCEPTED_VERSION,
-        Reason.INVALID_SPEC,
     }
 )

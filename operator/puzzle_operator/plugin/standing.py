@@ -27,7 +27,6 @@ _BLOCKED = frozenset(
         Reason.METRICS_UNAVAILABLE,
         Reason.HELD_METRICS_STALE,
         Reason.HELD_INPUT_UNHEALTHY,
-        Reason.INVALID_SPEC,
         Reason.NO_ACCEPTED_VERSION,
         Reason.PROGRESS_DEADLINE,
         Reason.PAUSED,
