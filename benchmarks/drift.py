@@ -19,7 +19,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -114,8 +114,12 @@ class Watched:
         return resume(self.wanted, self.reference, self.make, self.fresh)
 
     def alarms(self, points: Floats) -> tuple[list[int], list[int]]:
+        return self.alarms_of(records(points))
+
+    def alarms_of(self, found: Iterable[Record]) -> tuple[list[int], list[int]]:
+        """The same on records, of which each detector looks at something else."""
         suspected, confirmed, watch, before = [], [], self.begin(), Phase.COLLECTING
-        for record in records(points):
+        for record in found:
             watch.fold((record,))
             phase = watch.alarm.phase
             if phase in (Phase.SUSPECTED, Phase.CONFIRMED) and before not in (Phase.SUSPECTED, Phase.CONFIRMED):
@@ -234,7 +238,7 @@ def simulated(seed: int, quick: bool, with_alibi: bool) -> dict[str, list[dict[s
         for name, points in calm.items():
             suspected, alarms = arm.alarms(points)
             false.append(FalseAlarms(arm.name, name, images, len(suspected), len(alarms)))
-        _note(f"{arm.name}: {[(row.suspected, row.alarms) for row in false[-2:]]} without drift")
+        note(f"{arm.name}: {[(row.suspected, row.alarms) for row in false[-2:]]} without drift")
     delays = []
     for name, shift in SHIFTS.items():
         drifting = [_shifted(world, seed, number, shift, horizon) for number in range(streams)]
@@ -265,7 +269,7 @@ def _delay(arm: Arm, name: str, streams: list[tuple[int, Floats]]) -> Delay:
         firsts.append((suspicion, alarm))
     medians = [float(np.median(column)) for column in zip(*firsts, strict=True)]
     found = sum(np.isfinite(alarm) for _, alarm in firsts)
-    _note(f"{arm.name}: {name} shift, {found} of {len(streams)} after {medians}")
+    note(f"{arm.name}: {name} shift, {found} of {len(streams)} after {medians}")
     return Delay(
         arm.name, name, len(streams), found, *(int(median) if np.isfinite(median) else None for median in medians)
     )
@@ -310,7 +314,7 @@ def real(run: Path, line1: Path, line2: Path, with_alibi: bool) -> dict[str, lis
     return {"puzzlenet": rows}
 
 
-def _note(text: str) -> None:
+def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
