@@ -49,7 +49,10 @@ class KubeCluster:
     async def model(self, namespace: str, name: str) -> JsonObject | None:
         try:
             return await self._kube.get(_model_path(namespace, name))
-        except NotFoundError:
+        except NotFoundError as exc:
+            if not exc.known_kind:
+                # An API server that starts does not serve custom resources yet: that says of no model that it is gone.
+                raise Unavailable("the Kubernetes API does not know PuzzleModels") from exc
             return None
 
     async def service(self, model: PuzzleModel) -> Service | Absence:

@@ -188,6 +188,20 @@ def test_an_unknown_resource_is_told_from_an_unknown_object() -> None:
     assert (unknown_kind.value.known_kind, unknown_object.value.known_kind) == (False, True)
 
 
+@pytest.mark.parametrize("known_kind", [True, False])
+def test_a_model_is_gone_only_for_an_api_server_that_knows_models(known_kind: bool) -> None:
+    class Nothing:
+        async def get(self, path: str, **_: str) -> dict[str, Any]:
+            raise NotFoundError(path, known_kind)
+
+    cluster = KubeCluster(cast(Kube, Nothing()))
+    if known_kind:
+        assert asyncio.run(cluster.model("lyon", "line-1")) is None
+    else:
+        with pytest.raises(Unavailable, match="does not know PuzzleModels"):
+            asyncio.run(cluster.model("lyon", "line-1"))
+
+
 def test_credentials_do_not_show_their_secret() -> None:
     assert "hunter2" not in repr(Credentials("AKIA123", "hunter2", https=True))
 
