@@ -8,6 +8,7 @@ traffic.
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -42,7 +43,8 @@ class Rollouts(RuleBasedStateMachine):
             error_rates={FAILING: 0.5, CRASHING: 0.5},
         )
         self.world.on_pass = self.check_pass
-        self.shares: dict[str, int] = {}
+        self.shares: dict[tuple[str, datetime], int] = {}
+        """The least that a version had while it was quarantined; once retried, it is quarantined anew."""
         self.wanted = 0
         self.hand_edit = False
 
@@ -196,9 +198,9 @@ class Rollouts(RuleBasedStateMachine):
             self.shares.clear()
             return
         for entry in self.world.status.quarantined:
-            share = self.world.kserve.share(entry.version)
-            assert share <= self.shares.get(entry.version, 100), f"{entry.version[:9]} gained traffic"
-            self.shares[entry.version] = share
+            share, since = self.world.kserve.share(entry.version), (entry.version, entry.at)
+            assert share <= self.shares.get(since, 100), f"{entry.version[:9]} gained traffic"
+            self.shares[since] = share
 
     @invariant()
     def there_is_one_challenger_at_most(self) -> None:
