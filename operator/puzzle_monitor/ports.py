@@ -14,10 +14,12 @@ from puzzle_monitor.core.stored import (
     DriftPoint,
     Filter,
     Gauges,
+    NewDecision,
     Order,
     Position,
     Pruned,
     ScorePoint,
+    StoredDecision,
     StoredDrift,
     StoredLabel,
     StoredModel,
@@ -61,6 +63,12 @@ class Store(Protocol):
 
     def forget_settings(self, namespace: str, name: str) -> None:
         """The model is not there any more."""
+
+    def append_decisions(self, namespace: str, model: str, found: Sequence[NewDecision], now: int) -> int:
+        """Add those whose ids are not on record, durably; how many they are."""
+
+    def decisions(self, namespace: str, model: str, before: int | None, limit: int) -> Sequence[StoredDecision]:
+        """Decisions about a model, the newest first; those before this `seq`."""
 
     def model(self, namespace: str, name: str, since: int) -> StoredModel | None:
         """What the state of a model is made from, accuracy since then; None without settings."""

@@ -78,7 +78,8 @@ async def operate(settings: Settings) -> None:
     ports = connect(settings, telemetry)
     if settings.metrics_port:
         prometheus_client.start_http_server(settings.metrics_port, registry=telemetry.registry)
-    workers = Workers(Reconciler(ports, settings, telemetry).run, telemetry)
+    reconciler = Reconciler(ports, settings, telemetry)
+    workers = Workers(reconciler.run, telemetry)
     telemetry.watch_workers(lambda: workers.count)
     registry = kopf.OperatorRegistry()
     Watch(registry, workers)
@@ -88,6 +89,7 @@ async def operate(settings: Settings) -> None:
     probe = f"http://0.0.0.0:{settings.probe_port}/healthz" if settings.probe_port else None
     where = ", ".join(settings.watch_namespaces) or "all namespaces"
     log.info("watching PuzzleModels in %s; metrics from %s", where, without_passwords(settings.prometheus_url))
+    sweeping = asyncio.create_task(reconciler.registered.forever(), name="monitor")
     try:
         await kopf.operator(
             registry=registry,
@@ -97,6 +99,8 @@ async def operate(settings: Settings) -> None:
             namespaces=settings.watch_namespaces,
         )
     finally:
+        sweeping.cancel()
+        await asyncio.gather(sweeping, return_exceptions=True)
         await workers.stop()
 
 

@@ -14,7 +14,7 @@ is not an error at all but a value (`Missing`): decisions go on without it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -22,7 +22,7 @@ from typing import Protocol
 from puzzle_operator.api.base import JsonObject
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.core.facts import Absence, Missing, Reading, Service, VersionCheck
-from puzzle_operator.core.monitor import MonitorState
+from puzzle_operator.core.monitor import MonitorState, Registration
 from puzzle_operator.core.replay.facts import ReplayJob
 from puzzle_operator.core.retraining.facts import Decisions, TrainingRun
 from puzzle_operator.core.situation import Note
@@ -77,6 +77,9 @@ class Cluster(Protocol):
 
     async def model(self, namespace: str, name: str) -> JsonObject | None:
         """The PuzzleModel as stored, or None when there is none."""
+
+    async def identity(self) -> str | None:
+        """What tells this cluster from every other; None where it cannot be known."""
 
     async def service(self, model: PuzzleModel) -> Service | Absence:
         """Its InferenceService with revisions and pods."""
@@ -141,8 +144,14 @@ class Monitor(Protocol):
     async def ask(self, namespace: str, name: str, settings: JsonObject) -> MonitorState | Missing:
         """Tell it what is wanted of a model, and hear what it has seen. Never raises for an outage, nor waits long."""
 
-    async def forget(self, namespace: str, name: str, settings: JsonObject) -> None:
-        """The model is gone; these are its last settings."""
+    async def tell(self, namespace: str, name: str, decisions: Sequence[JsonObject]) -> None:
+        """Have these decisions on record. Returns at once; what cannot be told now is told at a later call."""
+
+    async def forget(self, namespace: str, name: str) -> Missing | None:
+        """The model is gone: stop watching it. None once the monitor says that it did."""
+
+    async def registered(self) -> tuple[Registration, ...] | Missing:
+        """Every model that it watches, whoever asked for that."""
 
 
 class Registry(Protocol):

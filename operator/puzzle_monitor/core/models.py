@@ -77,7 +77,11 @@ class ModelSettings(Wire):
     data_quality: DataQuality | None = None
     storage: StorageSettings | None = None
     labels_wanted: Positive | None = None
-    """Labels that start a retraining, for the review page to show how many are missing."""
+    """Labelled pictures that start a retraining, for the review page to show how many are missing."""
+    labels_used: Count = 0
+    """Labelled pictures that a run has used: so many of `labels.images` are not new any more."""
+    owner: Short | None = None
+    """Which operator of which cluster put this here: it takes away what it put and no longer has."""
 
 
 class DriftReport(Wire):

@@ -63,6 +63,8 @@ class ModelState(Wire):
     input: InputState
     accuracy: tuple[VersionAccuracy, ...]
     labels: LabelCount
+    decisions: tuple[str, ...]
+    """Ids of the newest decisions on record, so that the operator sees which are missing."""
 
 
 class SettingsAndState(Wire):
@@ -194,6 +196,7 @@ def model_state(
         input=feed,
         accuracy=version_accuracy(model.scores, watched, window_s),
         labels=label_count(model.labels),
+        decisions=model.decisions,
     )
 
 

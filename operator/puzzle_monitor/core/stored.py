@@ -246,6 +246,24 @@ class Feed:
 
 
 @dataclass(frozen=True, slots=True)
+class NewDecision:
+    """A decision about a champion that may be new. `decision` is JSON."""
+
+    id: str
+    at: int
+    decision: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDecision:
+    """A decision on record. `decision` is JSON."""
+
+    seq: int
+    received: int
+    decision: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoredModel:
     """One model, and everything that its state is made from. `settings` and the reports are JSON."""
 
@@ -257,6 +275,8 @@ class StoredModel:
     feeds: tuple[Feed, ...]
     scores: tuple[ScorePoint, ...]
     labels: Labels
+    decisions: tuple[str, ...] = ()
+    """Ids of the newest."""
 
 
 @dataclass(frozen=True, slots=True)

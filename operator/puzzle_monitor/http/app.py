@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from puzzle_monitor.http import drift, identity, models, operations, problems, reading, writing
+from puzzle_monitor.http import decisions, drift, identity, models, operations, problems, reading, writing
 from puzzle_monitor.http.bodies import Bodies
 from puzzle_monitor.http.documents import complete
 from puzzle_monitor.http.pages import routes as pages
@@ -92,6 +92,7 @@ def create_app(
     app.include_router(reading.routes(monitor, access))
     app.include_router(identity.routes(access))
     app.include_router(models.routes(found, access, bodies))
+    app.include_router(decisions.routes(found, access, bodies))
     app.include_router(drift.routes(found, access, bodies))
     app.include_router(operations.routes(monitor))
     app.include_router(pages.routes())

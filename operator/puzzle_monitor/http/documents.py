@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from puzzle_monitor.core import answers
+from puzzle_monitor.core.decisions import DecisionBatch
 from puzzle_monitor.core.models import DriftState, ModelSettings, Retraction
 from puzzle_monitor.core.records import MAX_FEEDBACK, Batch, Feedback
 from puzzle_monitor.http.problems import MEDIA_TYPE
@@ -90,7 +91,15 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    models: tuple[type[BaseModel], ...] = (Batch, Feedback, Retraction, ModelSettings, DriftState, answers.Problem)
+    models: tuple[type[BaseModel], ...] = (
+        Batch,
+        Feedback,
+        Retraction,
+        ModelSettings,
+        DriftState,
+        DecisionBatch,
+        answers.Problem,
+    )
     for model in models:
         schema = TypeAdapter(model).json_schema(ref_template="#/components/schemas/{model}")
         schemas |= schema.pop("$defs", {})

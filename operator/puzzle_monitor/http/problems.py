@@ -17,6 +17,7 @@ from puzzle_monitor.core.faults import Refused, path
 from puzzle_monitor.ports import Unavailable
 
 MEDIA_TYPE = "application/problem+json"
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 def install(app: FastAPI) -> None:
@@ -77,12 +78,17 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> str:
-    """What may be done here: Starlette names the methods of the first route with this path only."""
-    methods: set[str] = set()
-    for route in request.app.routes:
-        if route.matches(request.scope)[0] is not Match.NONE:
-            methods |= getattr(route, "methods", None) or set()
-    return ", ".join(sorted(methods))
+    """What may be done here: Starlette names the methods of the first route with this path only.
+
+    Routes of a router that was included are not listed, so each method is tried.
+    """
+    routes = request.app.routes
+    fits = [
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
+    return ", ".join(fits)
 
 
 async def _gone(_: Request, __: Exception) -> Response:

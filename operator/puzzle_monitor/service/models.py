@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from puzzle_monitor.core import state
+from puzzle_monitor.core.decisions import Decision, DecisionPage, DecisionsTaken, page
 from puzzle_monitor.core.faults import Refused, wrong
 from puzzle_monitor.core.models import MAX_MODELS, DriftReport, DriftState, ModelSettings
-from puzzle_monitor.core.stored import DriftKey, DriftPoint, Filter, StoredDrift, StoredModel
+from puzzle_monitor.core.stored import DriftKey, DriftPoint, Filter, NewDecision, StoredDrift, StoredModel
 from puzzle_monitor.core.times import EARLIEST, micros
 from puzzle_monitor.service.monitor import Monitor
 
@@ -31,6 +33,16 @@ class Models:
     def forget(self, namespace: str, name: str) -> None:
         """The model is not there any more; its records stay until they are old."""
         self._store.forget_settings(namespace, name)
+
+    def append(self, namespace: str, name: str, told: Sequence[Decision]) -> DecisionsTaken:
+        """Keep decisions about a model for ever."""
+        found = [NewDecision(one.id, micros(one.at), one.model_dump_json()) for one in told]
+        stored = self._store.append_decisions(namespace, name, found, micros(self._monitor.clock()))
+        return DecisionsTaken(stored=stored, duplicates=len(found) - stored)
+
+    def decisions(self, namespace: str, name: str, before: int | None, limit: int) -> DecisionPage:
+        """What was decided about a model, whether or not it is still there; the newest first."""
+        return page(self._store.decisions(namespace, name, before, limit + 1), limit)
 
     def get(self, namespace: str, name: str) -> state.SettingsAndState:
         """What is wanted and what was found. Raises Refused."""

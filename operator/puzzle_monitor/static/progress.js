@@ -22,7 +22,11 @@ async function labelCount(api, wanted, found) {
   }
   if (wanted.model) {
     const { settings, state } = await api.get(`v1/models/${wanted.namespace}/${wanted.model}`);
-    return { total: state.labels.total, goal: settings.labels_wanted ?? null, whose: "so far" };
+    const goal = settings.labels_wanted ?? null;
+    // What starts a retraining are labelled pictures that no run has used; a store that was emptied counts anew.
+    const { images, total } = state.labels;
+    const fresh = images - Math.min(settings.labels_used ?? 0, images);
+    return { total: goal === null ? total : fresh, goal, whose: "so far" };
   }
   const { models } = await api.get("v1/models");
   return { total: models.reduce((sum, one) => sum + one.state.labels.total, 0), goal: null, whose: "so far" };
@@ -30,21 +34,15 @@ async function labelCount(api, wanted, found) {
 
 function showCount({ total, goal, whose }) {
   const bar = byId("progress-bar");
-  // Labels are counted from the model's first one, a retraining's from the one before: past the first goal the
-  // monitor cannot know how many are missing.
-  const past = goal !== null && total >= goal;
-  bar.hidden = goal === null || past;
+  bar.hidden = goal === null;
   if (goal === null) {
     say(byId("progress-text"), `${counted(total, "label")} saved ${whose}.`);
     return;
   }
-  if (past) {
-    say(byId("progress-text"), `${counted(total, "label")} saved so far. Each ${count(goal)} new ones start a retraining.`);
-    return;
-  }
   bar.max = goal;
-  bar.value = total;
-  say(byId("progress-text"), `${count(total)} of ${counted(goal, "label")} saved. ${count(goal - total)} more start a retraining.`);
+  bar.value = Math.min(total, goal);
+  const next = total < goal ? `${count(goal - total)} more start one.` : "One starts as soon as nothing is in its way.";
+  say(byId("progress-text"), `${count(total)} of ${counted(goal, "new label")} for a retraining. ${next}`);
 }
 
 async function byPerson(api, wanted) {

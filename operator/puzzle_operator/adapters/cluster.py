@@ -20,7 +20,7 @@ from puzzle_operator.core.replay.facts import ReplayJob
 from puzzle_operator.core.retraining.facts import TrainingRun
 from puzzle_operator.core.situation import Note
 from puzzle_operator.manifests.metadata import MANAGED_BY_LABEL, MANAGER
-from puzzle_operator.ports import Conflict, Credentials, Forbidden, Rejected, Unavailable
+from puzzle_operator.ports import Conflict, Credentials, Forbidden, PortError, Rejected, Unavailable
 
 from .jobs import create_trainers_service, create_training_job, delete_training_job, list_training_jobs
 from .kube import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, Kube, NotFoundError
@@ -54,6 +54,13 @@ class KubeCluster:
                 # An API server that starts does not serve custom resources yet: that says of no model that it is gone.
                 raise Unavailable("the Kubernetes API does not know PuzzleModels") from exc
             return None
+
+    async def identity(self) -> str | None:
+        try:
+            found = await self._kube.get(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{PLURAL}.{GROUP}")
+        except (PortError, NotFoundError):
+            return None
+        return str(found["metadata"]["uid"])
 
     async def service(self, model: PuzzleModel) -> Service | Absence:
         path = f"/apis/serving.kserve.io/v1beta1/namespaces/{model.namespace}/inferenceservices/{model.name}"

@@ -74,6 +74,15 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True)
+class Registration:
+    """A model that the monitor watches, and who asked for that."""
+
+    namespace: str
+    name: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
 class MonitorState:
     """Everything that the monitor says about one model."""
 
@@ -82,6 +91,8 @@ class MonitorState:
     input: InputHealth = InputHealth()
     accuracy: tuple[VersionLabels, ...] = ()
     labels: Labels = Labels()
+    decisions: tuple[str, ...] | None = None
+    """Ids of the newest decisions that it has on record; None where it keeps none."""
 
     def drift_of(self, version: str) -> VersionDrift | None:
         """What the detector of this version says, if there is one."""

@@ -9,8 +9,11 @@ from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.core.facts import NO_MONITOR, Missing
 from puzzle_operator.core.monitor import MonitorState
 from puzzle_operator.core.situation import AT_REST
-from puzzle_operator.manifests.monitor_settings import monitor_settings, retired, run_images
+from puzzle_operator.manifests.decisions import decision_records
+from puzzle_operator.manifests.monitor_settings import monitor_settings, run_images
 from puzzle_operator.ports import PortError, Ports
+
+from .registered import Registered
 
 _HTTPS_FOR = 600.0
 """Seconds for which is remembered whether a store speaks https."""
@@ -29,8 +32,9 @@ class Listening:
     """Talks to the monitor for all models."""
 
     ports: Ports
+    registered: Registered
     _https: dict[tuple[str, str], tuple[float, bool]] = field(default_factory=dict)
-    _last: dict[tuple[str, str], dict[str, object]] = field(default_factory=dict)
+    _told: set[tuple[str, str]] = field(default_factory=set)
 
     async def observe(self, model: PuzzleModel) -> Heard:
         """Never raises for an outage, and never waits for long."""
@@ -42,15 +46,18 @@ class Listening:
         if model.spec.drift.expected_run_images is None and model.status.phase in AT_REST:
             rate = await self.ports.metrics.picture_rate(model)
         images = run_images(model.spec.drift, rate, before)
-        settings = monitor_settings(model, images, https=await self._speaks_https(model))
-        self._last[model.namespace, model.name] = settings
-        return Heard(await self.ports.monitor.ask(model.namespace, model.name, settings), images)
+        https, owner = await self._speaks_https(model), await self.registered.owner()
+        settings = monitor_settings(model, images, https=https, owner=owner)
+        self._told.add((model.namespace, model.name))
+        state = await self.ports.monitor.ask(model.namespace, model.name, settings)
+        await self.ports.monitor.tell(model.namespace, model.name, decision_records(model))
+        return Heard(state, images)
 
     async def forget(self, namespace: str, name: str) -> None:
-        """The model is gone: nothing of it is watched any more."""
-        settings = self._last.pop((namespace, name), None)
-        if settings is not None and self.ports.monitor is not None:
-            await self.ports.monitor.forget(namespace, name, retired(settings))
+        """The model is gone: nothing of it is watched any more. One that was never told of is not ours to take away."""
+        if (namespace, name) in self._told:
+            self._told.discard((namespace, name))
+            await self.registered.gone(namespace, name)
 
     async def _speaks_https(self, model: PuzzleModel) -> bool:
         key = (model.namespace, model.spec.storage.secret_ref.name)

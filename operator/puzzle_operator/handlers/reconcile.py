@@ -27,6 +27,7 @@ from puzzle_operator.ports import PermanentFailure, PortError, Ports
 from puzzle_operator.settings import Settings
 
 from .listening import Listening
+from .registered import Registered
 from .replays import Replays
 from .runs import Runs
 from .telemetry import Telemetry
@@ -43,11 +44,13 @@ class Reconciler:
     ports: Ports
     settings: Settings
     telemetry: Telemetry
+    registered: Registered = field(init=False)
     listening: Listening = field(init=False)
 
     def __post_init__(self) -> None:
         """The monitor's part remembers a little between passes."""
-        object.__setattr__(self, "listening", Listening(self.ports))
+        object.__setattr__(self, "registered", Registered(self.ports, self.settings))
+        object.__setattr__(self, "listening", Listening(self.ports, self.registered))
 
     @property
     def _recording(self) -> Recording | None:

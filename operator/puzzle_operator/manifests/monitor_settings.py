@@ -16,7 +16,7 @@ _STICKS = 5.0
 """A number is kept until the line's rate says another by this factor: a new one starts the detector again."""
 
 
-def monitor_settings(model: PuzzleModel, run_images: int, *, https: bool) -> JsonObject:
+def monitor_settings(model: PuzzleModel, run_images: int, *, https: bool, owner: str | None = None) -> JsonObject:
     """The settings of a model; the same until its spec, its versions or its line's pace change."""
     spec, status = model.spec, model.status
     active = status.active
@@ -27,13 +27,10 @@ def monitor_settings(model: PuzzleModel, run_images: int, *, https: bool) -> Jso
         "drift": _drift(spec.drift, run_images) if spec.drift.enabled and spec.records.enabled else None,
         "data_quality": _data_quality(spec.data_quality) if spec.records.enabled else None,
         "labels_wanted": spec.retraining.triggers.new_labels if spec.retraining.enabled else None,
+        "labels_used": status.retraining.labels_used if status.retraining else 0,
+        "owner": owner,
         "storage": {"endpoint": spec.storage.endpoint, "bucket": spec.storage.bucket, "secure": https},
     }
-
-
-def retired(settings: JsonObject) -> JsonObject:
-    """The last settings of a model that was deleted: nothing of it is watched any more."""
-    return {**settings, "champion": None, "challenger": None, "drift": None, "data_quality": None}
 
 
 def run_images(spec: Drift, rate: float | None, before: int | None) -> int:

@@ -66,7 +66,7 @@ def put_drift(live: Server, model: str, **changes: Any) -> httpx.Response:
 def test_settings_are_kept_and_answered_with_the_state(live: Server, model: str) -> None:
     first = put(live, model)
     assert first.status_code == 200, first.text
-    assert first.json().keys() == {"at", "drift", "input", "accuracy", "labels"}
+    assert first.json().keys() == {"at", "drift", "input", "accuracy", "labels", "decisions"}
     assert first.json()["labels"] == {"total": 0, "images": 0, "bytes": 0}
     assert first.json()["accuracy"] == [
         {"version": V1, "labelled": 0, "wrong": 0, "accuracy": None, "window_s": 86400.0}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,27 @@ from prometheus_client.parser import text_string_to_metric_families
 from puzzle_operator.adapters import monitored
 from puzzle_operator.adapters.monitor import HttpMonitor
 from puzzle_operator.api.analysis import CONFIDENCE_BOUNDS, Metric, MetricType
-from puzzle_operator.api.status import PuzzleModelStatus, VersionRef
+from puzzle_operator.api.conditions import Outcome, Verdict
+from puzzle_operator.api.resource import PuzzleModel
+from puzzle_operator.api.status import (
+    Cause,
+    HistoryEntry,
+    MetricStatus,
+    PuzzleModelStatus,
+    Rollout,
+    Side,
+    VersionRef,
+)
 from puzzle_operator.core.facts import Missing, Reading
 from puzzle_operator.core.monitor import MonitorState
-from puzzle_operator.manifests.monitor_settings import monitor_settings, retired
-from tests.builders import ModelBuilder, a_model
+from puzzle_operator.handlers.registered import Registered
+from puzzle_operator.manifests.decisions import decision_records
+from puzzle_operator.manifests.monitor_settings import monitor_settings
+from puzzle_operator.ports import Ports
+from puzzle_operator.settings import Settings
+from tests.builders import T0, V2, ModelBuilder, a_model
 from tests.integration.monitor.live import TOKENS, Server, a_label, a_record, bearer
+from tests.unit.handlers.test_passes import Fake
 
 VERSION = "sha256:" + "ab" * 32
 
@@ -49,7 +64,6 @@ def test_a_models_settings_are_taken_and_its_state_is_read(live: Server, tmp_pat
     assert state.labels.total == 0
     found = httpx.get(f"{live.url}/v1/models/lyon/line-7", headers=bearer("operator")).raise_for_status().json()
     assert found["settings"] == wanted
-    assert isinstance(told(live, tmp_path, "line-7", retired(wanted)), MonitorState)
 
 
 def test_labels_of_the_champion_come_back_as_its_accuracy(live: Server, tmp_path: Path) -> None:
@@ -110,3 +124,77 @@ def test_another_role_is_refused_and_said(live: Server, tmp_path: Path, who: str
     found = told(live, tmp_path, "line-7", settings, who)
     assert isinstance(found, Missing)
     assert "needs the role operator" in found.reason
+
+
+def _a_decided_model(name: str) -> PuzzleModel:
+    history = (
+        HistoryEntry(at=T0, version=VERSION, outcome="Deployed", message="the first champion"),
+        HistoryEntry(at=T0 + timedelta(hours=1), version=V2, outcome="RolledBack", replaced=VERSION, message="worse"),
+    )
+    rollout = Rollout(
+        challenger=V2,
+        started_at=T0,
+        decided_at=T0 + timedelta(hours=1),
+        outcome=Outcome.ROLLED_BACK,
+        cause=Cause(reason="EvidenceAgainst", message="worse", quarantine=True),
+    )
+    metric = MetricStatus(name="errors", verdict=Verdict.FAIL, challenger=Side(requests=17, bad=9), evidence=41.5)
+    status = PuzzleModelStatus(
+        champion=VersionRef(version=VERSION), rollout=rollout, history=history, metrics=(metric,)
+    )
+    return a_model(name).with_status(status).build()
+
+
+def test_decisions_are_on_record_whatever_is_killed(server: Server, tmp_path: Path) -> None:
+    """The operator restarts between any two steps: only what the status and the monitor hold is left."""
+    file = tmp_path / "token"
+    file.write_text(TOKENS["operator"])
+    model = _a_decided_model("line-5")
+    settings, records = monitor_settings(model, 30_000, https=False), decision_records(model)
+
+    async def a_life(*, until_told: bool) -> None:
+        async with httpx.AsyncClient(base_url=server.url) as client:
+            monitor = HttpMonitor(client, file, patience=30.0)
+            await monitor.ask("lyon", "line-5", settings)
+            await monitor.tell("lyon", "line-5", records)
+            telling = monitor._talks["lyon", "line-5"].telling
+            if until_told and telling is not None:
+                await telling
+
+    asyncio.run(a_life(until_told=False))
+    server.kill()
+    asyncio.run(a_life(until_told=True))  # the monitor is away
+    server.start()
+    for _ in range(2):
+        asyncio.run(a_life(until_told=True))
+        server.kill()
+        server.start()
+    path = f"{server.url}/v1/models/lyon/line-5/decisions"
+    found = httpx.get(path, headers=bearer("trainer")).raise_for_status().json()["decisions"]
+    assert [one["id"] for one in found] == [one["id"] for one in reversed(records)]
+    assert (found[0]["reason"], found[0]["numbers"]["errors.challenger.bad"]) == ("EvidenceAgainst", 9.0)
+
+
+def test_a_model_that_was_deleted_while_the_operator_was_down_is_listed_no_more(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(TOKENS["operator"])
+    there, gone, others = (a_served_model(name).build() for name in ("there", "gone", "others"))
+    cluster = Fake(None)
+    cluster.body = a_served_model("there").body
+
+    async def model(namespace: str, name: str) -> Any:
+        return cluster.body if name == "there" else None
+
+    cluster.model = model  # type: ignore[method-assign]
+
+    async def sweep() -> bool:
+        async with httpx.AsyncClient(base_url=server.url) as client:
+            monitor = HttpMonitor(client, file, patience=30.0)
+            for one, owner in ((there, "cluster-1/"), (gone, "cluster-1/"), (others, "cluster-2/")):
+                await monitor.ask("lyon", one.name, monitor_settings(one, 30_000, https=False, owner=owner))
+            ports = Ports(cluster=cluster, metrics=cluster, registry=cluster, clock=lambda: T0, monitor=monitor)
+            return await Registered(ports, Settings()).sweep()
+
+    assert asyncio.run(sweep())
+    listed = httpx.get(f"{server.url}/v1/models", headers=bearer("trainer")).raise_for_status().json()["models"]
+    assert [one["name"] for one in listed] == ["others", "there"]

@@ -384,17 +384,23 @@ def test_progress_towards_the_labels_that_are_wanted(
 ) -> None:
     one = visit()
     page = one.review(model)
-    expect(page.locator("#progress-text")).to_have_text("11 of 40 labels saved. 29 more start a retraining.")
+    text = page.locator("#progress-text")
+    expect(text).to_have_text("11 of 40 new labels for a retraining. 29 more start one.")
     assert page.locator("#progress-bar").evaluate("bar => [bar.value, bar.max]") == [11, 40]
     page.keyboard.press("1")
-    expect(page.locator("#progress-text")).to_contain_text("12 of 40", timeout=30_000)
+    expect(text).to_contain_text("12 of 40", timeout=30_000)
     expect(page.locator("#placeholder")).to_contain_text("No piece is waiting")
     with monitor.client("operator") as operator:
         settings = operator.get(f"/v1/models/lyon/{model}").json()["settings"]
         operator.put(f"/v1/models/lyon/{model}", json=settings | {"labels_wanted": 5}).raise_for_status()
     page.reload()
-    expect(page.locator("#progress-text")).to_have_text("12 labels saved so far. Each 5 new ones start a retraining.")
-    expect(page.locator("#progress-bar")).to_be_hidden()
+    expect(text).to_have_text("12 of 5 new labels for a retraining. One starts as soon as nothing is in its way.")
+    with monitor.client("operator") as operator:
+        used = {"labels_wanted": 5, "labels_used": 10}
+        operator.put(f"/v1/models/lyon/{model}", json=settings | used).raise_for_status()
+    page.reload()
+    expect(text).to_have_text("2 of 5 new labels for a retraining. 3 more start one.")
+    assert page.locator("#progress-bar").evaluate("bar => [bar.value, bar.max]") == [2, 5]
 
 
 def test_the_policy_holds_and_a_class_name_is_never_markup(

@@ -60,16 +60,25 @@ class Server:
     body: bytes = json.dumps(STATE).encode()
     held: threading.Event = field(default_factory=threading.Event)
     asked: list[tuple[str, str | None, Any]] = field(default_factory=list)
+    told: list[tuple[str, str, Any]] = field(default_factory=list)
+    codes: list[int] = field(default_factory=list)
+    """Of the next answers to anything but PUT; 200 after that."""
     url: str = ""
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
-        text = request.rfile.read(int(request.headers["Content-Length"]))
-        self.asked.append((request.path, request.headers.get("Authorization"), json.loads(text)))
-        self.held.wait(10)
-        request.send_response(self.code)
-        request.send_header("Content-Length", str(len(self.body)))
+        text = request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        code, body = self.code, self.body
+        if request.command == "PUT":
+            self.asked.append((request.path, request.headers.get("Authorization"), json.loads(text)))
+            self.held.wait(10)
+        else:
+            self.told.append((request.command, request.path, json.loads(text) if text else None))
+            code = self.codes.pop(0) if self.codes else 204 if request.command == "DELETE" else 200
+            body = b"" if code == 204 else b'{"models": [], "detail": "decisions[0].kind: no"}'
+        request.send_response(code)
+        request.send_header("Content-Length", str(len(body)))
         request.end_headers()
-        request.wfile.write(self.body)
+        request.wfile.write(body)
 
 
 @pytest.fixture
@@ -79,6 +88,15 @@ def server() -> Iterator[Server]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
+            told.answer(self)
+
+        def do_POST(self) -> None:
+            told.answer(self)
+
+        def do_DELETE(self) -> None:
+            told.answer(self)
+
+        def do_GET(self) -> None:
             told.answer(self)
 
         def log_message(self, format: str, *args: object) -> None:
@@ -225,12 +243,107 @@ def test_without_a_server_or_a_token_nobody_is_kept_waiting(server: Server, tmp_
     assert server.asked == []
 
 
-def test_a_model_that_is_gone_is_told_once(server: Server, tmp_path: Path) -> None:
-    async def passes() -> None:
-        monitor = a_monitor(server, tmp_path, Clock())
+def test_a_model_that_is_gone_is_taken_off_after_what_was_on_its_way(server: Server, tmp_path: Path) -> None:
+    async def passes() -> list[Missing | None]:
+        monitor = a_monitor(server, tmp_path, Clock(), patience=0.01)
+        server.held.clear()
         await monitor.ask("lyon", "line-1", {"drift": {}})
-        for _ in range(2):
-            await monitor.forget("lyon", "line-1", {"drift": None})
+        asyncio.get_running_loop().call_later(0.1, server.held.set)
+        found = [await monitor.forget("lyon", "line-1")]
+        assert (len(server.asked), len(server.told)) == (1, 1), "the PUT that was on its way came first"
+        server.codes = [503]
+        return [*found, await monitor.forget("lyon", "line-2")]
+
+    first, second = asyncio.run(passes())
+    assert first is None
+    assert second is not None and "answers 503" in second.reason
+    assert [call[:2] for call in server.told] == [
+        ("DELETE", "/v1/models/lyon/line-1"),
+        ("DELETE", "/v1/models/lyon/line-2"),
+    ]
+
+
+async def _told(monitor: HttpMonitor, *ids: str) -> None:
+    """One pass, and the end of what it began."""
+    await monitor.ask("lyon", "line-1", {"line": "line-1"})
+    await monitor.tell("lyon", "line-1", [{"id": one} for one in ids])
+    telling = monitor._talks["lyon", "line-1"].telling
+    if telling is not None:
+        await telling
+
+
+def _ids(server: Server) -> list[list[str]]:
+    assert {call[:2] for call in server.told} <= {("POST", "/v1/models/lyon/line-1/decisions")}
+    return [[one["id"] for one in call[2]["decisions"]] for call in server.told]
+
+
+def _with(server: Server, *ids: str) -> None:
+    server.body = json.dumps({**STATE, "decisions": list(ids)}).encode()
+
+
+def test_decisions_that_are_not_on_record_are_told_once(server: Server, tmp_path: Path) -> None:
+    clock = Clock()
+
+    async def passes() -> None:
+        monitor = a_monitor(server, tmp_path, clock)
+        _with(server, "d-1")
+        await _told(monitor, "d-1", "d-2")
+        await _told(monitor, "d-1", "d-2")
+        assert _ids(server) == [["d-2"]]
+        await _told(monitor, "d-1", "d-2", "d-3")
+        assert _ids(server)[1:] == [["d-3"]], "at once, without waiting for the next look"
+        clock.now = 10.0
+        _with(server, "d-1", "d-2", "d-3")
+        await _told(monitor, "d-1", "d-2", "d-3")
+        assert len(server.told) == 2
 
     asyncio.run(passes())
-    assert [settings for _, _, settings in server.asked] == [{"drift": {}}, {"drift": None}]
+
+
+def test_a_monitor_that_lost_its_database_is_told_again(server: Server, tmp_path: Path) -> None:
+    clock = Clock()
+
+    async def passes() -> None:
+        monitor = a_monitor(server, tmp_path, clock)
+        _with(server)
+        await _told(monitor, "d-1", "d-2")
+        clock.now = 10.0
+        await _told(monitor, "d-1", "d-2")
+
+    asyncio.run(passes())
+    assert _ids(server) == [["d-1", "d-2"]] * 2
+
+
+def test_decisions_are_told_until_they_are_acknowledged(server: Server, tmp_path: Path) -> None:
+    clock = Clock()
+
+    async def passes() -> None:
+        monitor = a_monitor(server, tmp_path, clock)
+        _with(server)
+        server.codes = [503, 401]
+        for seconds in (0.0, 1.0, 9.0, 10.0, 11.0, 20.0, 21.0):
+            clock.now = seconds
+            await _told(monitor, "d-1")
+
+    asyncio.run(passes())
+    assert _ids(server) == [["d-1"]] * 3, "two that failed, ten seconds apart, and one that did not"
+
+
+def test_one_that_the_monitor_refuses_holds_up_no_other(server: Server, tmp_path: Path) -> None:
+    async def passes() -> None:
+        monitor = a_monitor(server, tmp_path, Clock())
+        _with(server)
+        server.codes = [422, 200, 422, 200]
+        for _ in range(2):
+            await _told(monitor, "d-1", "odd", "d-3")
+
+    asyncio.run(passes())
+    assert _ids(server) == [["d-1", "odd", "d-3"], ["d-1"], ["odd"], ["d-3"]]
+
+
+def test_a_monitor_that_keeps_no_decisions_is_told_none(server: Server, tmp_path: Path) -> None:
+    async def passes() -> None:
+        await _told(a_monitor(server, tmp_path, Clock()), "d-1")
+
+    asyncio.run(passes())
+    assert server.told == []

@@ -96,9 +96,30 @@ def test_of_a_model_that_was_deleted_nothing_is_watched_any_more() -> None:
     fake.body = None
     assert run(reconciler) is None
     assert run(reconciler) is None
-    before, after = fake.asked
-    assert before[2]["drift"] is not None
-    assert (after[2]["drift"], after[2]["champion"]) == (None, None)
+    assert fake.forgotten == [("lyon", "line-1")]
+
+
+def test_a_model_that_was_never_told_of_is_not_taken_from_whoever_did() -> None:
+    fake = at_rest()
+    fake.body = None
+    assert run(with_monitor(fake)) is None
+    assert fake.forgotten == []
+
+
+def test_the_monitor_is_told_whose_a_model_is() -> None:
+    fake = at_rest()
+    run(with_monitor(fake))
+    assert fake.asked[0][2]["owner"] == "cluster-1/"
+
+
+def test_every_pass_offers_what_was_decided_so_far() -> None:
+    fake = at_rest()
+    reconciler = with_monitor(fake)
+    run(reconciler)
+    (first,) = fake.told
+    assert (first["kind"], first["version"], first["uid"]) == ("Deployed", V1, "uid-line-1")
+    run(reconciler)
+    assert fake.told == (first,), "the same again, so that it can be told again"
 
 
 def test_what_it_says_reaches_the_decision() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -23,7 +23,7 @@ from puzzle_operator.core.facts import (
     VersionCheck,
     VersionState,
 )
-from puzzle_operator.core.monitor import MonitorState
+from puzzle_operator.core.monitor import MonitorState, Registration
 from puzzle_operator.core.replay.facts import ReplayJob
 from puzzle_operator.core.retraining.facts import Decisions, TrainingRun
 from puzzle_operator.core.situation import Note
@@ -56,6 +56,11 @@ class Fake:
     refuse_job: Exception | None = None
     secret: Credentials | None = None
     replaying: ReplayJob | None = None
+    told: tuple[JsonObject, ...] = ()
+    forgotten: list[tuple[str, str]] = field(default_factory=list)
+    deaf: Missing | None = None
+    registrations: tuple[Registration, ...] | Missing = ()
+    cluster: str | None = "cluster-1"
 
     async def model(self, namespace: str, name: str) -> JsonObject | None:
         return self.body
@@ -102,8 +107,18 @@ class Fake:
         self.asked.append((namespace, name, settings))
         return self.heard
 
-    async def forget(self, namespace: str, name: str, settings: JsonObject) -> None:
-        self.asked.append((namespace, name, settings))
+    async def tell(self, namespace: str, name: str, decisions: Sequence[JsonObject]) -> None:
+        self.told = tuple(decisions)
+
+    async def forget(self, namespace: str, name: str) -> Missing | None:
+        self.forgotten.append((namespace, name))
+        return self.deaf
+
+    async def registered(self) -> tuple[Registration, ...] | Missing:
+        return self.registrations
+
+    async def identity(self) -> str | None:
+        return self.cluster
 
     async def check(self, model: PuzzleModel, version: str) -> VersionCheck:
         self.checked += 1

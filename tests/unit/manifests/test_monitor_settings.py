@@ -6,8 +6,9 @@ import pytest
 
 from puzzle_operator.api.conditions import Outcome
 from puzzle_operator.api.monitoring import Drift
+from puzzle_operator.api.retraining import RetrainingStatus
 from puzzle_operator.api.status import PuzzleModelStatus, Rollout, VersionRef
-from puzzle_operator.manifests.monitor_settings import monitor_settings, retired, run_images
+from puzzle_operator.manifests.monitor_settings import monitor_settings, run_images
 from tests.builders import T0, V1, V2, ModelBuilder, a_model
 
 
@@ -31,6 +32,8 @@ def test_the_settings_of_a_model_in_a_rollout() -> None:
         },
         "data_quality": {"max_lateness_s": 900.0, "min_images": 500, "size": [128, 96], "brightness": [0.1, 0.9]},
         "labels_wanted": None,
+        "labels_used": 0,
+        "owner": None,
         "storage": {"endpoint": "minio.puzzle-system:9000", "bucket": "puzzlenet", "secure": False},
     }
 
@@ -39,6 +42,12 @@ def test_the_review_page_is_told_how_many_labels_start_a_training() -> None:
     builder = a_canarying_model()
     builder.body["spec"]["retraining"] = {"enabled": True, "triggers": {"newLabels": 1000}}
     assert monitor_settings(builder.build(), 1, https=False)["labels_wanted"] == 1000
+
+
+def test_the_review_page_is_told_how_many_labels_a_run_has_used() -> None:
+    status = PuzzleModelStatus(retraining=RetrainingStatus(labels_used=1200, labels_at_start=1300))
+    settings = monitor_settings(a_model().with_status(status).build(), 1, https=True, owner="cluster/blue")
+    assert (settings["labels_used"], settings["owner"]) == (1200, "cluster/blue")
 
 
 def test_a_rollout_that_has_ended_has_no_challenger() -> None:
@@ -55,12 +64,6 @@ def test_nothing_is_watched_that_is_switched_off(records: bool, drift: bool, wat
     settings = monitor_settings(builder.build(), 1000, https=True)
     assert settings["drift"] is None
     assert (settings["data_quality"] is not None) is watched
-
-
-def test_of_a_model_that_is_gone_nothing_is_watched() -> None:
-    settings = retired(monitor_settings(a_canarying_model().build(), 1000, https=True))
-    assert [settings[key] for key in ("champion", "challenger", "drift", "data_quality")] == [None] * 4
-    assert settings["line"] == "line-1"
 
 
 @pytest.mark.parametrize(

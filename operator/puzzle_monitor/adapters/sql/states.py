@@ -7,9 +7,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, literal, select, text
 
+from puzzle_monitor.adapters.sql.decisions import newest_ids
 from puzzle_monitor.adapters.sql.feeds import stored_feeds
 from puzzle_monitor.adapters.sql.tables import drift, drift_history, feeds, label_totals, models, scores, series
 from puzzle_monitor.adapters.sql.tallies import put
+from puzzle_monitor.core.decisions import MAX_DECISIONS
 from puzzle_monitor.core.feeds.digest import MINUTE
 from puzzle_monitor.core.models import MAX_HISTORY
 from puzzle_monitor.core.stored import (
@@ -64,6 +66,7 @@ def _model(connection: Connection, row: Row[Any], since: int) -> StoredModel:
         tuple(stored_feeds(connection, feeds.c.namespace == namespace, feeds.c.model == name)),
         tuple(score_points(connection, namespace, name, None, since, None)),
         Labels(*labels) if labels else Labels(),
+        newest_ids(connection, namespace, name, MAX_DECISIONS),
     )
 
 

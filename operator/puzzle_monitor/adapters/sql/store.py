@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import text
 
-from puzzle_monitor.adapters.sql import feeds, judging, pruning, reads, states
+from puzzle_monitor.adapters.sql import decisions, feeds, judging, pruning, reads, states
 from puzzle_monitor.adapters.sql import writes as writing
 from puzzle_monitor.adapters.sql.engine import Database
 from puzzle_monitor.core.feeds.digest import MINUTE
@@ -16,10 +16,12 @@ from puzzle_monitor.core.stored import (
     DriftPoint,
     Filter,
     Gauges,
+    NewDecision,
     Order,
     Position,
     Pruned,
     ScorePoint,
+    StoredDecision,
     StoredDrift,
     StoredLabel,
     StoredModel,
@@ -65,6 +67,14 @@ class SqlStore:
     def forget_settings(self, namespace: str, name: str) -> None:
         with self._database.writing() as connection:
             states.forget_settings(connection, namespace, name)
+
+    def append_decisions(self, namespace: str, model: str, found: Sequence[NewDecision], now: int) -> int:
+        with self._database.writing() as connection:
+            return decisions.append(connection, namespace, model, found, now)
+
+    def decisions(self, namespace: str, model: str, before: int | None, limit: int) -> Sequence[StoredDecision]:
+        with self._database.reading() as connection:
+            return decisions.read(connection, namespace, model, before, limit)
 
     def models(self, since: int) -> Sequence[StoredModel]:
         with self._database.reading() as connection:

@@ -189,6 +189,20 @@ Index(
     drift_history.c.seq,
 )
 
+# Who was champion when, and why. Rows are added, never changed, never pruned; `decision` is JSON.
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("seq", _SEQ, Identity(), primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("namespace", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("decision", Text, nullable=False),
+)
+Index("ix_decisions_model", decisions.c.namespace, decisions.c.model, decisions.c.seq)
+
 # The pictures of one line of one model, whichever version looks at them.
 feeds = Table(
     "feeds",

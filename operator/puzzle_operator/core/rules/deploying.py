@@ -104,6 +104,7 @@ def adopt_what_serves(s: Situation) -> Move | None:
         announce=True,
         champion=champion_ref(s.service, version, s.now),
         weight=Weight(),
+        history=s.history_with(version, "Adopted", message, None),
     )
 
 
