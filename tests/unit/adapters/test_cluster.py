@@ -234,3 +234,25 @@ def test_revisions_that_nobody_collects_are_not_waited_for_for_ever() -> None:
         asyncio.run(cluster.service(MODEL))
     now[0] = 21.0
     assert asyncio.run(cluster.service(MODEL)) is Absence.NONE
+
+
+class Definition:
+    """An API server that answers, or does not, for the resource definition."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    async def get(self, path: str, **_: str) -> dict[str, Any]:
+        assert path == "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/puzzlemodels.puzzlenet.dev"
+        if self.error is not None:
+            raise self.error
+        return {"metadata": {"uid": "u-1"}}
+
+
+def test_a_cluster_is_known_by_its_resource_definition() -> None:
+    assert asyncio.run(KubeCluster(cast(Kube, Definition())).identity()) == "u-1"
+
+
+@pytest.mark.parametrize("error", [Forbidden("no right"), Unavailable("away"), NotFoundError("path", known_kind=True)])
+def test_a_cluster_that_does_not_say_what_it_is_has_no_name(error: Exception) -> None:
+    assert asyncio.run(KubeCluster(cast(Kube, Definition(error))).identity()) is None

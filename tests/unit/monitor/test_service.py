@@ -281,7 +281,7 @@ def test_migrate_prune_and_export_on_a_new_database(tmp_path: Path) -> None:
 def test_the_document_is_complete() -> None:
     found = document()
     operations = [one for methods in found["paths"].values() for one in methods.values()]
-    assert len(operations) == 23 and len({one["operationId"] for one in operations}) == 23
+    assert len(operations) == 25 and len({one["operationId"] for one in operations}) == 25
     for path, methods in found["paths"].items():
         for one in methods.values():
             assert ("401" in one["responses"]) == path.startswith("/v1/") == ("security" in one)
