@@ -31,17 +31,13 @@ from .rules.deploying import (
 from .rules.holds import wait_for_the_line
 from .rules.progress import (
     advance,
-    check_before_traffic,
     finish_bake,
     finish_promoting,
     follow_edited_steps,
     freeze_on_unknown,
     freeze_when_paused,
     hold_at_step,
-    start_canary,
-    start_rollout,
     wait_for_approval,
-    wait_for_challenger,
     wait_for_weight,
 )
 from .rules.replay import refuse_on_replay, replay_labelled_pieces
@@ -58,6 +54,12 @@ from .rules.retreat import (
     roll_back_when_inconclusive,
     roll_back_when_unready,
     withdraw_on_new_spec,
+)
+from .rules.starting import (
+    check_before_traffic,
+    start_canary,
+    start_rollout,
+    wait_for_challenger,
 )
 from .situation import Move, Note, Situation, observe
 
