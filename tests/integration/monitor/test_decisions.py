@@ -8,7 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DatabaseError
 
+from puzzle_monitor.adapters.sql.engine import Database
 from puzzle_monitor.adapters.sql.store import SqlStore
 from puzzle_monitor.core.stored import NewDecision
 from puzzle_monitor.core.times import micros
@@ -134,3 +137,11 @@ def test_no_retention_applies_to_them(store: SqlStore) -> None:
     store.delete_leftovers(later, 100)
     store.forget_settings("lyon", "line-1")
     assert len(store.decisions("lyon", "line-1", None, 10)) == 1
+
+
+@pytest.mark.parametrize("statement", ["UPDATE decisions SET decision = ''", "DELETE FROM decisions"])
+def test_the_database_refuses_to_change_one(database: Database, store: SqlStore, statement: str) -> None:
+    store.append_decisions("lyon", "line-1", [NewDecision("d-1", micros(NOW), "{}")], micros(NOW))
+    with pytest.raises(DatabaseError, match="appended, never changed or deleted"), database.writing() as connection:
+        connection.execute(text(statement))
+    assert [one.decision for one in store.decisions("lyon", "line-1", None, 10)] == ["{}"]
