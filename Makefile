@@ -107,6 +107,14 @@ chaos: venv ## On the cluster: Prometheus stopped for 10 minutes in mid-canary, 
 	@PUZZLE_CHAOS_OUTAGE_SECONDS=600 PUZZLE_CHAOS_KILLS=50 $(STAGE) "chaos" "25 minutes" \
 		$(IN_CLUSTER) pytest tests/integration/rollouts/test_chaos.py -q -s
 
+.PHONY: faults
+faults: venv ## On the cluster: pods and processes of a training killed, the store away for a minute, full disks, clocks that jump
+	@$(STAGE) "cluster" "20 to 25 minutes cold, 2 minutes from caches, seconds when it is up" $(CLUSTER) up
+	@$(STAGE) "images and chart" "6 minutes cold, seconds from caches" $(MAKE) --no-print-directory install
+	@PUZZLE_FAULTS_OUTAGE_SECONDS=60 $(STAGE) "faults" "15 minutes" \
+		$(IN_CLUSTER) pytest tests/integration/rollouts/test_faults.py tests/integration/monitor/test_full_disk.py \
+		tests/integration/retraining/test_retrain.py tests/e2e/test_faults.py -q -s
+
 .PHONY: story
 story: venv ## On the cluster: a line that retrains its own model, from drift to promotion, and wrong labels that never reach it
 	@$(STAGE) "cluster" "20 to 25 minutes cold, 2 minutes from caches, seconds when it is up" $(CLUSTER) up

@@ -121,9 +121,14 @@ def _pod(item: JsonObject) -> TrainerPod:
         pending=pending[:_MAX_MESSAGE],
         unschedulable=unschedulable,
         exit_code=int(code) if code is not None else None,
-        last_words=str(ended.get("message") or ""),
+        last_words=str(ended.get("message") or _eviction(status)),
         worker=_first_of((item["metadata"].get("annotations") or {}).get(_INDEX_ANNOTATION)) or 0,
     )
+
+
+def _eviction(status: JsonObject) -> str:
+    """Why the kubelet put the pod out, such as for a volume that is over its limit."""
+    return str(status.get("message") or "") if status.get("reason") == "Evicted" else ""
 
 
 def _first_of(indexes: str | None) -> int | None:

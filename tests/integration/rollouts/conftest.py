@@ -163,6 +163,14 @@ class Operator:
     def __init__(self, log: Path) -> None:
         self.log = log
         self.process: subprocess.Popen[bytes] | None = None
+        self._clock = log.with_name("clock")
+        self.jump(0)
+
+    def jump(self, hours: float) -> None:
+        """From now on the wall clock of its machine is off by so much."""
+        moment = self._clock.with_suffix(".new")
+        moment.write_text(str(hours * 3600))
+        moment.rename(self._clock)
         self.more: dict[str, str] = {}
         """Settings of a test's own, from the next start on."""
 
@@ -178,11 +186,16 @@ class Operator:
             # A trainer that ends as it is told: test_retraining.py.
             "PUZZLE_TRAINER_IMAGE": python_image(),
             "PUZZLE_TRAINER_COMMAND": json.dumps(["python3", "-u", "-c", TRAINER]),
+            "PUZZLE_TEST_CLOCK": str(self._clock),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH")))),
             **self.more,
         }
         with self.log.open("ab") as sink:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "puzzle_operator.main", "run"], env=environment, stdout=sink, stderr=sink
+                [sys.executable, "-m", "tests.integration.rollouts.skewed", "run"],
+                env=environment,
+                stdout=sink,
+                stderr=sink,
             )
 
     def restart(self) -> None:

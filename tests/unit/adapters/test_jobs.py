@@ -82,6 +82,16 @@ def test_the_newest_pod_comes_first_and_pods_of_others_are_left_out() -> None:
     assert run.pods[0].last_words == '{"outcome": "Accepted"}'
 
 
+def test_a_pod_that_was_evicted_is_quoted_by_the_kubelets_words() -> None:
+    said = 'Usage of EmptyDir volume "work" exceeds the limit "20Gi".'
+    pods = [
+        a_pod(phase="Failed", reason="Evicted", message=said, **ended(137, "")),
+        a_pod("q", phase="Failed", message=said),
+    ]
+    (run,) = read_jobs([a_job()], pods)
+    assert sorted(pod.last_words for pod in run.pods) == ["", said]
+
+
 def test_why_a_pod_waits_are_the_schedulers_words_or_its_containers() -> None:
     message = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
     scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}

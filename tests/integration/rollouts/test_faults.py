@@ -1,0 +1,140 @@
+"""The clock of the operator's machine jumps by hours and back, and the store goes away, on the real KServe.
+
+`make test` has the store away for some seconds; `make faults` for a minute. The same with the real trainer in the
+middle of a training: tests/e2e/test_faults.py.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.harness.faults import store_away
+from tests.harness.models import Namespace
+from tests.harness.settings import Settings
+from tests.integration.rollouts.conftest import MODEL, Operator, Versions
+from tests.integration.rollouts.test_retraining import (
+    LEARNER,
+    ask,
+    ended,
+    jobs_of,
+    learner,
+    resting,
+    retraining,
+)
+from tests.integration.rollouts.traffic import Traffic
+
+OUTAGE = float(os.environ.get("PUZZLE_FAULTS_OUTAGE_SECONDS", "15"))
+__all__ = ["learner", "resting"]  # fixtures
+
+
+@pytest.fixture
+def clock(operator: Operator) -> Iterator[Operator]:
+    """The operator, on a machine whose clock a test sets; right again afterwards."""
+    yield operator
+    operator.jump(0)
+    operator.restart()
+
+
+def report(what: str, traffic: Traffic) -> None:
+    answered, lost = sum(traffic.answered.values()), sum(traffic.lost.values())
+    print(f"\n{what}: {answered + lost} requests sent, {lost} lost {dict(traffic.lost) or ''}")
+    assert lost == 0
+
+
+@pytest.mark.timeout(600)
+def test_a_clock_that_jumps_ends_no_rollout_and_hurries_none(
+    stable: Namespace, traffic: Traffic, versions: Versions, clock: Operator
+) -> None:
+    """progressDeadline is 40 s, and the step that begins before the jump takes 25 s."""
+    new, first = versions("answers", 501), versions("answers", 1)
+    stable.patch(MODEL, {"spec": {"canary": {"steps": [{"weight": 20, "minDuration": "25s"}, {"weight": 50}]}}})
+    stable.set_version(MODEL, new)
+    stable.until(lambda: stable.status(MODEL)["phase"] == "Starting", "the challenger starts", 30)
+    clock.jump(6)
+    stable.until(lambda: stable.observed(MODEL) == 20 or clock_is_stale(stable), "it goes on, or waits for metrics", 60)
+    clock.jump(0)
+    stable.until(lambda: stable.observed(MODEL) == 20, "it has its first traffic", 60)
+    began = time.monotonic()
+    clock.jump(6)
+    time.sleep(8)
+    assert stable.observed(MODEL) == 20, "six hours of the clock are no 25 s at a step"
+    clock.jump(-6)
+    time.sleep(8)
+    clock.jump(0)
+    stable.until_outcome(MODEL, new, "Promoted", 240)
+    assert time.monotonic() - began >= 25
+    stable.set_version(MODEL, first)
+    stable.until_outcome(MODEL, first, "Promoted", 240)
+    assert not {"RolledBack", "TrafficHealed"} & {entry["outcome"] for entry in stable.status(MODEL)["history"][-2:]}
+    report("clock 6 h ahead, 6 h back, right again in mid-rollout: promoted", traffic)
+
+
+def clock_is_stale(space: Namespace) -> bool:
+    """Scrapes look six hours old to a machine whose clock is ahead: nothing is given on that."""
+    return space.status(MODEL).get("reason") in {"MetricsUnavailable", "HeldMetricsStale"}
+
+
+@pytest.mark.timeout(600)
+def test_a_clock_that_jumps_makes_no_second_job_and_serves_no_schedule_twice(
+    resting: Namespace, learner: dict[str, Any], settings: Settings, clock: Operator
+) -> None:
+    due = datetime.now(UTC) + timedelta(hours=3)
+    change = {"schedule": f"{due.minute} {due.hour} * * *", "cooldown": "12h"}
+    with Traffic(settings.ingress_url, resting.host(LEARNER)) as traffic:
+        traffic.wait_for_answers()
+        counter = ask(resting, "outcome=GateRefused seconds=20")
+        resting.until(lambda: len(jobs_of(resting, counter)) == 1, "its Job is there", 30)
+        resting.patch(LEARNER, {"spec": {"retraining": change}})
+        for hours in (14, -14, 0):
+            clock.jump(hours)
+            time.sleep(4)
+        assert ended(resting, counter)["outcome"] == "GateRefused"
+        assert len(jobs_of(resting, counter)) == 1
+
+        for hours in (4, 14, 0):  # past the schedule and the cooldown, and back
+            clock.jump(hours)
+            time.sleep(6)
+        assert retraining(resting)["counter"] == counter, "a jump of the clock began a run"
+        resting.patch(LEARNER, {"spec": {"retraining": {"cooldown": "0s"}}})
+        clock.jump(4)
+        clock.restart()  # a new process believes the clock: the schedule is due now
+        assert ended(resting, counter + 1)["outcome"] == "GateRefused"
+        for hours in (0, 4):
+            clock.jump(hours)
+            clock.restart()
+            time.sleep(10)
+        assert retraining(resting)["counter"] == counter + 1, "the schedule was served twice"
+        assert len(jobs_of(resting, counter + 1)) == 1
+    resting.patch(LEARNER, {"spec": {"retraining": {"schedule": None}}})
+    report("clock 14 h ahead, 14 h back, over a schedule and back: one Job each", traffic)
+
+
+@pytest.mark.timeout(600)
+def test_a_store_that_is_away_stops_no_canary_and_no_answer(
+    stable: Namespace, traffic: Traffic, versions: Versions
+) -> None:
+    new, next_one, first = versions("answers", 502), versions("answers", 503), versions("answers", 1)
+    stable.patch(MODEL, {"spec": {"canary": {"steps": [{"weight": 20, "minDuration": "15s"}, {"weight": 50}]}}})
+    stable.set_version(MODEL, new)
+    stable.until(lambda: stable.observed(MODEL) == 20, "it has its first traffic", 120)
+    with store_away(stable):
+        began = time.monotonic()
+        while time.monotonic() - began < OUTAGE:
+            assert stable.status(MODEL)["phase"] in {"Canary", "Baking", "Promoting", "Stable"}
+            time.sleep(1)
+    stable.until_outcome(MODEL, new, "Promoted", 240)
+    stable.until(lambda: stable.status(MODEL)["phase"] == "Stable", "it rests", 60)
+    with store_away(stable):
+        stable.set_version(MODEL, next_one)
+        stable.until(lambda: stable.status(MODEL)["reason"] == "RegistryUnavailable", "nothing starts without it", 60)
+        assert stable.champion(MODEL) == new
+    stable.until_outcome(MODEL, next_one, "Promoted", 240)
+    stable.set_version(MODEL, first)
+    stable.until_outcome(MODEL, first, "Promoted", 240)
+    report(f"store away for {OUTAGE:.0f} s in mid-canary, and again before a start: promoted", traffic)
