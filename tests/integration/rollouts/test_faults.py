@@ -48,16 +48,36 @@ def report(what: str, traffic: Traffic) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_a_clock_that_jumps_ends_no_rollout_and_hurries_none(
+def test_a_rollout_through_clocks_that_jump_and_one_without_a_store(
     stable: Namespace, traffic: Traffic, versions: Versions, clock: Operator
 ) -> None:
-    """progressDeadline is 40 s, and the step that begins before the jump takes 25 s."""
     new, first = versions("answers", 501), versions("answers", 1)
     stable.patch(MODEL, {"spec": {"canary": {"steps": [{"weight": 20, "minDuration": "25s"}, {"weight": 50}]}}})
+    jump_through(stable, clock, new)
+    report("clock 6 h ahead, 6 h back, right again in mid-rollout: promoted", traffic)
+    stable.until(lambda: stable.status(MODEL)["phase"] == "Stable", "it rests", 60)
+    with store_away(stable):
+        stable.set_version(MODEL, first)
+        stable.until(lambda: stable.status(MODEL)["reason"] == "RegistryUnavailable", "nothing starts without it", 60)
+        assert stable.champion(MODEL) == new
+    stable.until(lambda: stable.observed(MODEL) == 20, "it has its first traffic", 120)
+    with store_away(stable):
+        began = time.monotonic()
+        while time.monotonic() - began < OUTAGE:
+            assert stable.status(MODEL)["phase"] in {"Canary", "Baking", "Promoting", "Stable"}
+            time.sleep(1)
+    stable.until_outcome(MODEL, first, "Promoted", 240)
+    report(f"store away before a start, and for {OUTAGE:.0f} s in mid-canary: promoted", traffic)
+
+
+def jump_through(stable: Namespace, clock: Operator, new: str) -> None:
+    """progressDeadline is 40 s, and the step that begins before the second jump takes 25 s."""
     stable.set_version(MODEL, new)
     stable.until(lambda: stable.status(MODEL)["phase"] == "Starting", "the challenger starts", 30)
     clock.jump(6)
-    stable.until(lambda: stable.observed(MODEL) == 20 or clock_is_stale(stable), "it goes on, or waits for metrics", 60)
+    # Scrapes look six hours old to a machine whose clock is ahead: nothing is given on that.
+    time.sleep(10)
+    assert stable.status(MODEL)["phase"] in {"Starting", "Canary"}, stable.status(MODEL)
     clock.jump(0)
     stable.until(lambda: stable.observed(MODEL) == 20, "it has its first traffic", 60)
     began = time.monotonic()
@@ -69,15 +89,6 @@ def test_a_clock_that_jumps_ends_no_rollout_and_hurries_none(
     clock.jump(0)
     stable.until_outcome(MODEL, new, "Promoted", 240)
     assert time.monotonic() - began >= 25
-    stable.set_version(MODEL, first)
-    stable.until_outcome(MODEL, first, "Promoted", 240)
-    assert not {"RolledBack", "TrafficHealed"} & {entry["outcome"] for entry in stable.status(MODEL)["history"][-2:]}
-    report("clock 6 h ahead, 6 h back, right again in mid-rollout: promoted", traffic)
-
-
-def clock_is_stale(space: Namespace) -> bool:
-    """Scrapes look six hours old to a machine whose clock is ahead: nothing is given on that."""
-    return space.status(MODEL).get("reason") in {"MetricsUnavailable", "HeldMetricsStale"}
 
 
 @pytest.mark.timeout(600)
@@ -113,28 +124,3 @@ def test_a_clock_that_jumps_makes_no_second_job_and_serves_no_schedule_twice(
         assert len(jobs_of(resting, counter + 1)) == 1
     resting.patch(LEARNER, {"spec": {"retraining": {"schedule": None}}})
     report("clock 14 h ahead, 14 h back, over a schedule and back: one Job each", traffic)
-
-
-@pytest.mark.timeout(600)
-def test_a_store_that_is_away_stops_no_canary_and_no_answer(
-    stable: Namespace, traffic: Traffic, versions: Versions
-) -> None:
-    new, next_one, first = versions("answers", 502), versions("answers", 503), versions("answers", 1)
-    stable.patch(MODEL, {"spec": {"canary": {"steps": [{"weight": 20, "minDuration": "15s"}, {"weight": 50}]}}})
-    stable.set_version(MODEL, new)
-    stable.until(lambda: stable.observed(MODEL) == 20, "it has its first traffic", 120)
-    with store_away(stable):
-        began = time.monotonic()
-        while time.monotonic() - began < OUTAGE:
-            assert stable.status(MODEL)["phase"] in {"Canary", "Baking", "Promoting", "Stable"}
-            time.sleep(1)
-    stable.until_outcome(MODEL, new, "Promoted", 240)
-    stable.until(lambda: stable.status(MODEL)["phase"] == "Stable", "it rests", 60)
-    with store_away(stable):
-        stable.set_version(MODEL, next_one)
-        stable.until(lambda: stable.status(MODEL)["reason"] == "RegistryUnavailable", "nothing starts without it", 60)
-        assert stable.champion(MODEL) == new
-    stable.until_outcome(MODEL, next_one, "Promoted", 240)
-    stable.set_version(MODEL, first)
-    stable.until_outcome(MODEL, first, "Promoted", 240)
-    report(f"store away for {OUTAGE:.0f} s in mid-canary, and again before a start: promoted", traffic)
