@@ -56,10 +56,13 @@ def test_a_rollout_through_clocks_that_jump_and_one_without_a_store(
     jump_through(stable, clock, new)
     report("clock 6 h ahead, 6 h back, right again in mid-rollout: promoted", traffic)
     stable.until(lambda: stable.status(MODEL)["phase"] == "Stable", "it rests", 60)
+    unknown = versions("answers", 502)
     with store_away(stable):
-        stable.set_version(MODEL, first)
+        stable.set_version(MODEL, unknown)
         stable.until(lambda: stable.status(MODEL)["reason"] == "RegistryUnavailable", "nothing starts without it", 60)
         assert stable.champion(MODEL) == new
+        stable.set_version(MODEL, new)
+    stable.set_version(MODEL, first)
     stable.until(lambda: stable.observed(MODEL) == 20, "it has its first traffic", 120)
     with store_away(stable):
         began = time.monotonic()
