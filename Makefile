@@ -36,9 +36,9 @@ test: venv ## All tests: the quick gate, then integration and end-to-end on the 
 	$(MAKE) --no-print-directory verify && \
 	$(STAGE) "cluster" "20 to 25 minutes cold, 2 minutes from caches, seconds when it is up" $(CLUSTER) up && \
 	$(STAGE) "images and chart" "6 minutes cold, seconds from caches" $(MAKE) --no-print-directory install && \
-	$(STAGE) "integration tests" "15 minutes" $(MAKE) --no-print-directory integration && \
+	$(STAGE) "integration tests" "20 minutes" $(MAKE) --no-print-directory integration && \
 	$(STAGE) "trained versions" "6 minutes cold, seconds from caches" $(IN_CLUSTER) python -m tests.harness.lab && \
-	$(STAGE) "end-to-end tests" "12 minutes" $(MAKE) --no-print-directory e2e && \
+	$(STAGE) "end-to-end tests" "18 minutes" $(MAKE) --no-print-directory e2e && \
 	printf '\nmake test: everything passed in %d s\n' $$((SECONDS - start))
 
 .PHONY: down
