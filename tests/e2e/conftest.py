@@ -13,6 +13,7 @@ from tests.harness.lab import Lab, Version
 from tests.harness.line import Line, Piece, pieces_of
 from tests.harness.models import Namespace
 from tests.harness.settings import REPOSITORY, SYSTEM_NAMESPACE, Settings, from_environment
+from tests.integration.retraining.conftest import champion, home, keys  # noqa: F401 - fixtures
 
 MODEL = "line-1"
 RATE = 8.0

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,24 +84,41 @@ def monitor(tmp_path: Path) -> Iterator[Server]:
     found.kill()
 
 
-def feed(server: Server, product: int, count: int, label_of: Callable[[str, int], str]) -> None:
-    """Records with pictures and labels, over fourteen minutes."""
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """Pieces of a product as the monitor takes them."""
+
+    records: list[dict[str, Any]]
+    labels: list[dict[str, Any]]
+    pictures: dict[str, bytes]
+
+
+def inspected(product: int, count: int, label_of: Callable[[str, int], str], **record: Any) -> Pieces:
+    """Records with pictures and labels, over the last fourteen minutes."""
     began = datetime.now(UTC) - timedelta(minutes=14)
-    records, labels = [], []
+    found = Pieces([], [], {})
     for number in range(count):
+        label = LABELS[number % 2]
         at = (began + timedelta(minutes=14 * number / count)).isoformat()
-        record = a_record("ok", id=f"p{product}-{number}:0", at=at, namespace="lyon", model="m", line="line-1")
-        records.append(record)
-        labels.append(a_label(record["id"], label_of(LABELS[number % 2], number)))
+        given = {"id": f"p{product}-{number}:0", "namespace": "lyon", "model": "m", "line": "line-1", **record}
+        name = str(given["id"]).format(number=number)
+        found.records.append(a_record("ok", **{**given, "id": name, "at": at}))
+        found.labels.append(a_label(name, label_of(label, number)))
+        picture = io.BytesIO()
+        Image.open(io.BytesIO(piece(label, product, 5000 + number))).save(picture, "JPEG", quality=95)
+        found.pictures[name] = picture.getvalue()
+    return found
+
+
+def feed(server: Server, product: int, count: int, label_of: Callable[[str, int], str]) -> None:
+    """Give the monitor pieces, as handlers and inspectors do."""
+    found = inspected(product, count, label_of)
     with server.client("handler") as client:
-        assert client.post("/v1/predictions", json={"records": records}).status_code == 200
-        for number, record in enumerate(records):
-            picture = io.BytesIO()
-            Image.open(io.BytesIO(piece(LABELS[number % 2], product, 5000 + number))).save(picture, "JPEG", quality=95)
+        assert client.post("/v1/predictions", json={"records": found.records}).status_code == 200
+        for name, picture in found.pictures.items():
             headers = bearer("handler") | {"Content-Type": "image/jpeg"}
-            path = f"/v1/predictions/{record['id']}/image"
-            assert client.put(path, content=picture.getvalue(), headers=headers).is_success
-        assert client.post("/v1/feedback", json=labels, headers=bearer("inspector")).status_code == 200
+            assert client.put(f"/v1/predictions/{name}/image", content=picture, headers=headers).is_success
+        assert client.post("/v1/feedback", json=found.labels, headers=bearer("inspector")).status_code == 200
 
 
 def truth(label: str, _number: int) -> str:
