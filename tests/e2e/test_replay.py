@@ -14,7 +14,7 @@ from tests.harness.inspector import Inspector, monitor_client
 from tests.harness.lab import Version
 from tests.harness.line import Line, Piece
 from tests.harness.models import Namespace
-from tests.harness.settings import Settings
+from tests.harness.settings import RELEASE, SYSTEM_NAMESPACE, Settings
 
 RATE = 8.0
 LABELLED = 120
@@ -52,6 +52,12 @@ def _jobs(space: Namespace) -> list[str]:
     return [job.metadata.name for job in listed.items]
 
 
+def _pods_made(space: Namespace, job: str) -> int:
+    """How often the Job of this name had a pod made, in all its lives."""
+    listed: Any = space.core.list_namespaced_event(space.name, field_selector=f"involvedObject.name={job}")
+    return len([event for event in listed.items if event.reason == "SuccessfulCreate"])
+
+
 def test_a_version_that_is_worse_on_labelled_pieces_gets_no_traffic(
     serving: Namespace, camera: Line, versions: Versions
 ) -> None:
@@ -77,10 +83,15 @@ def test_a_good_one_goes_on_and_its_evidence_begins_with_live_traffic(
 ) -> None:
     good = versions["good"].digest
     serving.set_version(MODEL, good)
+    serving.until(lambda: serving.status(MODEL)["rollout"]["challenger"] == good, "its rollout has begun")
+    serving.until(lambda: bool(_replay(serving).get("jobUid")), "pieces are shown to it")
+    name = _replay(serving)["job"]
+    serving.restart_deployment(SYSTEM_NAMESPACE, RELEASE)
     serving.until(lambda: serving.status(MODEL)["phase"] == "Canary", "the good version has passed its replay")
     replay = _replay(serving)
-    print(f"\n{replay['message']}")
+    print(f"\n{replay['message']} ({replay['startedAt']} to {replay['finishedAt']}, an operator was killed in between)")
     assert replay["outcome"] == "Passed" and replay["pieces"] >= LABELLED / 2
+    assert _pods_made(serving, name) == 1, "the operator that was started anew showed the pieces again"
     assert "ReplayPassed" in serving.reasons(MODEL)
     serving.until_outcome(MODEL, good, "Promoted")
     # Each request that counted as evidence was one of the line's.
