@@ -117,13 +117,28 @@ def sign(
 
 
 @app.command()
-def log(line: Line, endpoint: Endpoint, bucket: Bucket = "puzzlenet", insecure: Insecure = False) -> None:
-    """What was decided about versions for a line, oldest first."""
+def log(
+    line: Line,
+    endpoint: Endpoint,
+    model: Annotated[
+        list[str] | None, typer.Option(help="PuzzleModel (namespace/name) whose champions the monitor knows.")
+    ] = None,
+    monitor: Annotated[str | None, typer.Option(envvar="PUZZLE_MONITOR_URL", help="URL of the monitor.")] = None,
+    monitor_token_file: Annotated[Path | None, typer.Option(help="Bearer token of the role read.")] = None,
+    bucket: Bucket = "puzzlenet",
+    insecure: Insecure = False,
+) -> None:
+    """What was decided about versions for a line, oldest first; with --model also who was champion when."""
     from puzzlenet.store.decisions import Decisions
 
-    for record in Decisions(connect(endpoint, bucket, insecure).bucket).log(line):
-        run = f" (run {record.run})" if record.run else ""
-        console.say(f"{record.at}  {record.kind:<10} {record.version or 'no version'}{run}: {record.reason}")
+    rows = [
+        (datetime.fromisoformat(one.at), one.kind, one.version, f" (run {one.run})" if one.run else "", one.reason)
+        for one in Decisions(connect(endpoint, bucket, insecure).bucket).log(line)
+    ]
+    for name in model or ():
+        rows += _championship(name, line, monitor, monitor_token_file)
+    for at, kind, version, of, reason in sorted(rows, key=lambda row: row[0]):
+        console.say(f"{at.isoformat()}  {kind:<10} {version or 'no version'}{of}: {reason}")
 
 
 @app.command()
@@ -234,6 +249,21 @@ def gc(
     console.say(f"{word}  {parts.count} files of uploads and runs that were given up ({parts.size / 1e6:.1f} MB)")
     if dry_run:
         console.say("nothing was removed: give --delete")
+
+
+def _championship(
+    name: str, line: str, monitor: str | None, token_file: Path | None
+) -> list[tuple[datetime, str, str | None, str, str]]:
+    """Decisions about the champions that a model had on a line."""
+    from puzzlenet.retrain.monitor import Monitor
+
+    namespace, _, model = name.partition("/")
+    if not model:
+        raise PuzzleNetError(f"--model is {name!r}: write NAMESPACE/NAME")
+    if not monitor:
+        raise PuzzleNetError("--monitor (or PUZZLE_MONITOR_URL) is missing: it has the record of a model's champions")
+    told = Monitor(monitor, token_file).decisions(namespace, model)
+    return [(one.at, one.kind, one.version, f" ({name})", one.reason) for one in told if one.line == line]
 
 
 def _version_of(prediction: str, monitor: str | None, token_file: Path | None) -> str:

@@ -16,6 +16,8 @@ from puzzlenet.errors import MonitorError
 from puzzlenet.images import MAX_BYTES
 
 T = TypeVar("T")
+_DECISIONS = 500
+"""In one page."""
 _THREADS = 4
 _PAUSE = 2.0
 _AGAIN = (429, 500, 502, 503, 504)
@@ -37,6 +39,17 @@ class Labelled:
     def late_s(self) -> float:
         """How long after it was taken the picture's record arrived."""
         return (self.received - self.at).total_seconds()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """A decision about a champion that is on the monitor's record."""
+
+    at: datetime
+    line: str
+    kind: str
+    version: str
+    reason: str
 
 
 class Monitor:
@@ -77,6 +90,22 @@ class Monitor:
         """The version that made a prediction."""
         row = json.loads(self._get(f"/v1/predictions/{quote(prediction, safe='')}"))
         return str(row["version"])
+
+    def decisions(self, namespace: str, model: str) -> list[Told]:
+        """What the operator decided about a model's champion, oldest first."""
+        path = f"/v1/models/{quote(namespace, safe='')}/{quote(model, safe='')}/decisions?limit={_DECISIONS}"
+        found: list[Told] = []
+        before: int | None = None
+        while True:
+            data = self._get(path if before is None else f"{path}&before={before}")
+            try:
+                body = json.loads(data)
+                found += [_told(row) for row in body["decisions"]]
+                before = None if body["next"] is None else int(body["next"])
+            except (ValueError, KeyError, TypeError) as exc:
+                raise MonitorError(f"{self._url}{path} makes no sense ({exc!r})") from exc
+            if before is None:
+                return found[::-1]
 
     def pictures(self, ids: Sequence[str]) -> dict[str, bytes]:
         """The pictures of predictions; one that was pruned meanwhile is left out."""
@@ -140,6 +169,16 @@ def _labelled(row: dict[str, Any]) -> Labelled:
         at=datetime.fromisoformat(str(row["at"])),
         received=datetime.fromisoformat(str(row["received"])),
         format=str((row.get("image") or {}).get("format", "")),
+    )
+
+
+def _told(row: dict[str, object]) -> Told:
+    return Told(
+        at=datetime.fromisoformat(str(row["at"])),
+        line=str(row["line"]),
+        kind=str(row["kind"]),
+        version=str(row["version"]),
+        reason=str(row["message"]),
     )
 
 

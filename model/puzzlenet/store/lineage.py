@@ -4,12 +4,12 @@ Pure over what the registry says; ``History`` does the reading.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from puzzlenet.errors import RegistryError
 from puzzlenet.registry import Registry
-from puzzlenet.store.datasets import Datasets
+from puzzlenet.store.datasets import DatasetManifest, Datasets
 
 DIRECTLY = "trained on it"
 
@@ -52,6 +52,11 @@ def origin_of(version: str, provenance: Mapping[str, Any]) -> Origin:
     )
 
 
+def pictures(manifest: DatasetManifest) -> int:
+    """Different pictures that there were to train on: a run shows a few of them several times."""
+    return len({entry.image for entry in manifest.of("train")})
+
+
 class History:
     """Lineage as the registry tells it."""
 
@@ -65,11 +70,22 @@ class History:
 
     def chain(self, version: str) -> list[Origin]:
         """A version, its parent, and so on to the root; a parent that is gone ends it."""
-        found = [self.origin(version)]
+        found = [self._counted(self.origin(version))]
         known = set(self._registry.versions())
         while (parent := found[-1].parent) is not None and parent in known and parent not in {o.version for o in found}:
-            found.append(self.origin(parent))
+            found.append(self._counted(self.origin(parent)))
         return found
+
+    def _counted(self, origin: Origin) -> Origin:
+        """With different pictures counted, where the data set is at hand: a provenance counts copies too."""
+        if origin.dataset is None:
+            return origin
+        try:
+            return replace(origin, images=pictures(self._datasets.manifest(origin.dataset)))
+        except RegistryError as exc:
+            if exc.retry:
+                raise
+            return origin  # never pushed, or taken away
 
     def influenced(self, dataset: str) -> list[tuple[Origin, str]]:
         """Versions that were trained on a data set, or on one that contains it, each with how."""

@@ -21,8 +21,10 @@ from .changes import Change, RefusedError
 from .completion import complete_version
 from .explain import lines as explain_lines
 from .history import history as history_lines
+from .history import whole as whole_history
 from .listing import headline, rows
-from .options import AnyName, DryRun, Everywhere, Name, located
+from .options import AnyName, DryRun, Everywhere, MonitorToken, MonitorUrl, Name, located
+from .record import read_record
 from .snapshot import Snapshot
 from .standing import Exit, Standing, standing
 from .text import Page, brief
@@ -118,12 +120,24 @@ def explain(where: Where, name: Name) -> None:
 
 @cli.command()
 @located
-def history(where: Where, name: Name) -> None:
+def history(
+    where: Where,
+    name: Name,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All there ever were, from the monitor; also of a model that is gone.")
+    ] = False,
+    monitor: MonitorUrl = None,
+    monitor_token_file: MonitorToken = None,
+) -> None:
     """Show what was decided, when and why; the newest last."""
     with _errors():
         out = screen.console()
-        found = Access.connect(where).one(name, alone=True)
-        screen.show(out, history_lines(found, screen.page(out)))
+        access = Access.connect(where)
+        if not everything:
+            screen.show(out, history_lines(access.one(name, alone=True), screen.page(out)))
+            return
+        record = read_record(monitor, monitor_token_file, access.namespace, name)
+        screen.show(out, whole_history(record, _if_there(access, name, bool(record)), screen.page(out)))
 
 
 @cli.command()
@@ -207,6 +221,18 @@ def lineage(where: Where, name: Name) -> None:
         out = screen.console()
         found = Access.connect(where).one(name, alone=True)
         screen.show(out, retraining.lineage(found, screen.page(out)))
+
+
+def _if_there(access: Access, name: str, known: bool) -> Snapshot | None:
+    """The model; None for one that is gone, of which there is a record."""
+    try:
+        return access.one(name, alone=True)
+    except UnreachableError:
+        raise
+    except AccessError:
+        if not known:
+            raise
+        return None
 
 
 def _picture(access: Access, name: str | None, everywhere: bool, page: Page) -> list[Text]:

@@ -24,7 +24,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "watch": ("--all-namespaces", "--interval"),
     "status": ("--wait", "--timeout"),
     "explain": (),
-    "history": (),
+    "history": ("--all", "--monitor", "--monitor-token-file"),
     "retry": ("--dry-run",),
     "pause": ("--dry-run",),
     "resume": ("--dry-run",),
@@ -41,6 +41,8 @@ _VALUED = {
     "--kubeconfig": "kubeconfig",
     "--timeout": "",
     "--reason": "",
+    "--monitor": "",
+    "--monitor-token-file": "",
     "--interval": "",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Concatenate, ParamSpec
 
 import typer
@@ -19,6 +20,19 @@ AnyName = Annotated[
 ]
 Everywhere = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Models of all namespaces.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Let the API server check it, and change nothing.")]
+MonitorUrl = Annotated[
+    str | None,
+    typer.Option("--monitor", envvar="PUZZLE_MONITOR_URL", help="Address of the monitor.", show_default=False),
+]
+MonitorToken = Annotated[
+    Path | None,
+    typer.Option(
+        "--monitor-token-file",
+        envvar="PUZZLE_MONITOR_TOKEN_FILE",
+        help="File with a token of the role read.",
+        show_default=False,
+    ),
+]
 _WHERE = {
     "namespace": typer.Option("--namespace", "-n", help="Namespace; by default the context's.", show_default=False),
     "context": typer.Option("--context", help="Context of the kubeconfig.", show_default=False),

@@ -61,6 +61,7 @@ def test_a_challenger_that_learns_the_new_product_is_accepted_once(
     assert [one.number for one in golden] == [1, 2] and golden[0].images < golden[1].images
     data = Datasets(registry.bucket).manifest(str(chain[0].dataset))
     assert not golden[1].images & {entry.image for entry in data.of("train")}
+    assert chain[0].images == len({entry.image for entry in data.of("train")}), "copies are not counted"
 
 
 def test_poisoned_labels_of_a_known_product_are_refused_and_shown(
