@@ -8,12 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from puzzlenet.cli.main import app
 from puzzlenet.errors import BadVersionError, PuzzleNetError, RegistryError
 from puzzlenet.manifest import FILES, MANIFEST, verify
 from puzzlenet.registry import Registry
 from puzzlenet.signing import check, new_keys
+from puzzlenet.store.decisions import Decision, Decisions
 from tests.integration.conftest import S3
+from tests.integration.monitor.live import TOKENS, Server
+
+OLD, NEW = (f"sha256:{digit * 64}" for digit in "12")
 
 
 @pytest.fixture
@@ -132,3 +138,46 @@ def test_a_store_that_is_away_is_named_within_seconds(s3: S3) -> None:
     registry = Registry.connect(replace(s3.location, endpoint="127.0.0.1:1"), os.environ)
     with pytest.raises(PuzzleNetError, match=r"127\.0\.0\.1:1 cannot be reached"):
         registry.versions()
+
+
+def test_the_log_of_a_line_has_what_trainers_and_what_the_operator_decided(
+    registry: Registry, s3: S3, tmp_path: Path
+) -> None:
+    Decisions(registry.bucket).append(
+        Decision(at="2026-11-24T11:00:00Z", line="line-1", kind="Accepted", version=NEW, run="r-1", reason="better")
+    )
+    told = [
+        {
+            "id": f"d-{hour}",
+            "uid": "u",
+            "at": f"2026-11-24T{hour}:00:00Z",
+            "line": line,
+            "kind": kind,
+            "version": version,
+        }
+        for hour, line, kind, version in (
+            (10, "line-1", "Deployed", OLD),
+            (12, "line-1", "Promoted", NEW),
+            (13, "line-2", "Aborted", OLD),
+        )
+    ]
+    monitor = Server(tmp_path, f"sqlite:///{tmp_path}/monitor.db").start()
+    try:
+        with monitor.client("operator") as operator:
+            operator.post("/v1/models/lyon/m/decisions", json={"decisions": told}).raise_for_status()
+        (tmp_path / "token").write_text(TOKENS["trainer"])
+        where = s3.location
+        words = ["registry", "log", "--line", "line-1", "--endpoint", where.endpoint, "--bucket", where.bucket]
+        words += [] if where.secure else ["--insecure"]
+        alone = CliRunner().invoke(app, words)
+        words += ["--model", "lyon/m", "--monitor", monitor.url, "--monitor-token-file", str(tmp_path / "token")]
+        both = CliRunner().invoke(app, words)
+        assert (alone.exit_code, both.exit_code) == (0, 0), both.output
+        assert [line.split()[1] for line in alone.stdout.splitlines()] == ["Accepted"]
+        assert [line.split()[1:3] for line in both.stdout.splitlines()] == [
+            ["Deployed", OLD],
+            ["Accepted", NEW],
+            ["Promoted", NEW],
+        ]
+    finally:
+        monitor.kill()

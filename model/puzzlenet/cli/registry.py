@@ -23,6 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+_Row = tuple[datetime, str, str | None, str, str]
 Endpoint = Annotated[str, typer.Option(envvar="PUZZLE_S3_ENDPOINT", help="host:port of the S3 service.")]
 Bucket = Annotated[str, typer.Option(envvar="PUZZLE_S3_BUCKET", help="Bucket.")]
 Insecure = Annotated[bool, typer.Option("--insecure", envvar="PUZZLE_S3_INSECURE", help="http instead of https.")]
@@ -131,7 +132,7 @@ def log(
     """What was decided about versions for a line, oldest first; with --model also who was champion when."""
     from puzzlenet.store.decisions import Decisions
 
-    rows = [
+    rows: list[_Row] = [
         (datetime.fromisoformat(one.at), one.kind, one.version, f" (run {one.run})" if one.run else "", one.reason)
         for one in Decisions(connect(endpoint, bucket, insecure).bucket).log(line)
     ]
@@ -251,9 +252,7 @@ def gc(
         console.say("nothing was removed: give --delete")
 
 
-def _championship(
-    name: str, line: str, monitor: str | None, token_file: Path | None
-) -> list[tuple[datetime, str, str | None, str, str]]:
+def _championship(name: str, line: str, monitor: str | None, token_file: Path | None) -> list[_Row]:
     """Decisions about the champions that a model had on a line."""
     from puzzlenet.retrain.monitor import Monitor
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from puzzle_monitor.adapters.sql.engine import Database
 from puzzle_monitor.adapters.sql.store import SqlStore
 from puzzle_monitor.core.stored import NewDecision
 from puzzle_monitor.core.times import micros
+from puzzlenet.retrain import monitor as client
 from tests.integration.monitor.live import TOKENS, Server, bearer
 from tests.integration.monitor.test_models import SETTINGS, V1, V2
 from tests.integration.monitor.test_store import NOW
@@ -96,6 +98,17 @@ def test_the_state_of_a_model_tells_which_are_on_record(live: Server, model: str
         assert state["decisions"] == [f"{model}-{n}" for n in range(50, 0, -1)]
         operator.delete(f"/v1/models/lyon/{model}").raise_for_status()
     assert len(read(live, model)["decisions"]) == 51, "the record outlives the model"
+
+
+def test_the_registrys_log_reads_all_pages(
+    live: Server, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_DECISIONS", 4)
+    post(live, model, *(a_decision(f"{model}-{n}", message=f"reason {n}") for n in range(10))).raise_for_status()
+    (tmp_path / "token").write_text(TOKENS["trainer"])
+    found = client.Monitor(live.url, tmp_path / "token").decisions("lyon", model)
+    assert [one.reason for one in found] == [f"reason {n}" for n in range(10)]
+    assert {(one.line, one.kind, one.version) for one in found} == {("line-1", "RolledBack", V2)}
 
 
 @pytest.mark.parametrize(
