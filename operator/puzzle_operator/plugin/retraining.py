@@ -7,6 +7,7 @@ from rich.text import Text
 from puzzle_operator.api.names import RETRAIN_ANNOTATION
 from puzzle_operator.api.resource import PuzzleModel
 from puzzle_operator.api.retraining import RetrainingPhase, RetrainingStatus
+from puzzle_operator.api.status import MAX_HISTORY
 from puzzle_operator.core.names import short
 from puzzle_operator.core.retraining.blocks import budget
 from puzzle_operator.core.situation import AT_REST
@@ -149,4 +150,6 @@ def lineage(s: Snapshot, page: Page) -> list[Text]:
         f"`puzzlenet registry lineage VERSION --endpoint {storage.endpoint} --bucket {storage.bucket}` shows the "
         "commit, the data and the parent of each"
     )
+    if len(s.status.history) >= MAX_HISTORY:
+        found += paragraph(f"`kubectl puzzle history {s.arguments} --all` shows what came before", page)
     return [*found, *paragraph(how, page)]

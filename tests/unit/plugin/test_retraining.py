@@ -119,6 +119,13 @@ def test_the_lineage_has_champion_previous_and_why() -> None:
     assert f"last run {NEW} Accepted" in shown
     assert "Promoted, replaced 111111111111" in shown
     assert "puzzlenet registry lineage VERSION --endpoint minio.puzzle-system:9000 --bucket puzzlenet" in shown
+    assert "--all" not in shown
+    stored = json.loads(world.stored)
+    stored["history"] *= 15
+    world.stored = json.dumps(stored)
+    assert "`kubectl puzzle history line-1 -n lyon --all` shows what came before" in text(
+        retraining.lineage(now(world), PAGE)
+    )
 
 
 def test_abort_and_retry_speak_of_auto() -> None:
