@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from puzzlenet.cli import console
-from puzzlenet.errors import PuzzleNetError
+from puzzlenet.errors import MonitorError, PuzzleNetError
 
 if TYPE_CHECKING:
     from puzzlenet.registry import Registry
@@ -187,14 +187,15 @@ def lineage(
 
     if (digest is None) == (prediction is None):
         raise PuzzleNetError("name either a version or --prediction, not both and not neither")
+    said = ""
     if digest is None:
-        digest = _version_of(str(prediction), monitor, monitor_token_file)
+        digest, said = _behind(str(prediction), monitor, monitor_token_file)
     chain = History(connect(endpoint, bucket, insecure)).chain(digest)
     if as_json:
         typer.echo(json.dumps([asdict(origin) for origin in chain], indent=2, sort_keys=True))
         return
     if prediction is not None:
-        console.say(f"prediction {prediction}")
+        console.say(f"prediction {prediction}" + (f"; {said}" if said else ""))
     for depth, origin in enumerate(chain):
         console.say(f"{'  ' * depth}{'made by ' if depth == 0 and prediction else ''}{origin.version}")
         console.say(f"{'  ' * depth}  {origin.sentence()}")
@@ -265,12 +266,20 @@ def _championship(name: str, line: str, monitor: str | None, token_file: Path | 
     return [(one.at, one.kind, one.version, f" ({name})", one.reason) for one in told if one.line == line]
 
 
-def _version_of(prediction: str, monitor: str | None, token_file: Path | None) -> str:
+def _behind(prediction: str, monitor: str | None, token_file: Path | None) -> tuple[str, str]:
+    """The version that made a prediction, and a sentence about who was champion then; empty where nobody knows."""
+    from puzzlenet.retrain.champion import champion_at, sentence
     from puzzlenet.retrain.monitor import Monitor
 
     if not monitor:
         raise PuzzleNetError("--monitor (or PUZZLE_MONITOR_URL) is missing: it knows which version made a prediction")
-    return Monitor(monitor, token_file).version_of(prediction)
+    asked = Monitor(monitor, token_file)
+    made = asked.made(prediction)
+    try:
+        crowned = champion_at(asked.decisions(made.namespace, made.model), made.at)
+    except MonitorError as exc:  # lineage does not hang on it
+        return made.version, f"who was champion then is not known: {exc}"
+    return made.version, sentence(made, crowned) if crowned else ""
 
 
 def connect(endpoint: str, bucket: str, insecure: bool) -> "Registry":

@@ -14,6 +14,7 @@ import urllib3
 
 from puzzlenet.errors import MonitorError
 from puzzlenet.images import MAX_BYTES
+from puzzlenet.retrain.champion import Made, Told
 
 T = TypeVar("T")
 _DECISIONS = 500
@@ -39,17 +40,6 @@ class Labelled:
     def late_s(self) -> float:
         """How long after it was taken the picture's record arrived."""
         return (self.received - self.at).total_seconds()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Told:
-    """A decision about a champion that is on the monitor's record."""
-
-    at: datetime
-    line: str
-    kind: str
-    version: str
-    reason: str
 
 
 class Monitor:
@@ -86,10 +76,15 @@ class Monitor:
         except (ValueError, KeyError, TypeError) as exc:
             raise MonitorError(f"{self._url}/v1/predictions makes no sense ({exc!r})") from exc
 
-    def version_of(self, prediction: str) -> str:
-        """The version that made a prediction."""
-        row = json.loads(self._get(f"/v1/predictions/{quote(prediction, safe='')}"))
-        return str(row["version"])
+    def made(self, prediction: str) -> Made:
+        """What made a prediction, and when."""
+        path = f"/v1/predictions/{quote(prediction, safe='')}"
+        try:
+            row = json.loads(self._get(path))
+            names = {name: str(row[name]) for name in ("version", "namespace", "model")}
+            return Made(**names, at=datetime.fromisoformat(str(row["at"])))
+        except (ValueError, KeyError, TypeError) as exc:
+            raise MonitorError(f"{self._url}{path} makes no sense ({exc!r})") from exc
 
     def decisions(self, namespace: str, model: str) -> list[Told]:
         """What the operator decided about a model's champion, oldest first."""
