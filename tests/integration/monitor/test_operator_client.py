@@ -158,8 +158,10 @@ def test_decisions_are_on_record_whatever_is_killed(server: Server, tmp_path: Pa
             await monitor.ask("lyon", "line-5", settings)
             await monitor.tell("lyon", "line-5", records)
             telling = monitor._talks["lyon", "line-5"].telling
-            if until_told and telling is not None:
-                await telling
+            if telling is not None:
+                if not until_told:
+                    telling.cancel()
+                await asyncio.wait({telling})
 
     asyncio.run(a_life(until_told=False))
     server.kill()
