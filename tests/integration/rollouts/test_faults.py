@@ -52,7 +52,10 @@ def test_a_rollout_through_clocks_that_jump_and_one_without_a_store(
     stable: Namespace, traffic: Traffic, versions: Versions, clock: Operator
 ) -> None:
     new, first = versions("answers", 501), versions("answers", 1)
-    stable.patch(MODEL, {"spec": {"canary": {"steps": [{"weight": 20, "minDuration": "25s"}, {"weight": 50}]}}})
+    stable.patch(
+        MODEL,
+        {"spec": {"canary": {"steps": [{"weight": 20, "minDuration": "25s"}, {"weight": 50, "minDuration": "5s"}]}}},
+    )
     jump_through(stable, clock, new)
     report("clock 6 h ahead, 6 h back, right again in mid-rollout: promoted", traffic)
     stable.until(lambda: stable.status(MODEL)["phase"] == "Stable", "it rests", 60)
