@@ -15,6 +15,7 @@ from puzzlenet.store.datasets import DatasetManifest, Entry, Side, groups_of
 from puzzlenet.store.golden import GoldenEntry
 
 _MOST_COPIES = 6
+_ENOUGH_GROUPS = 10
 # Leading signs of a time that make a moment: a minute, ten seconds, a second, nothing.
 UNITS = {"minute": 16, "ten seconds": 18, "second": 19, "piece": 0}
 
@@ -129,10 +130,24 @@ def target_entries(manifest: DatasetManifest, base: DatasetManifest) -> list[Gol
 
 def copies(manifest: DatasetManifest, base: DatasetManifest) -> dict[str, int]:
     """How often each new picture is trained on in an epoch: a new product is rare at first, and would be drowned."""
-    known = {entry.image for entry in base.entries}
-    train = manifest.of("train")
-    new = [entry for entry in train if entry.image not in known]
+    new = _new(manifest, base)
     if not new:
         return {}
-    times = max(1, min(_MOST_COPIES, round((len(train) - len(new)) / len(new))))
+    times = max(1, min(_MOST_COPIES, round((len(manifest.of("train")) - len(new)) / len(new))))
     return {entry.image: times for entry in new}
+
+
+def kept_together(manifest: DatasetManifest, base: DatasetManifest) -> int:
+    """Leading signs of a time within which pictures are on one side when training holds some out to validate.
+
+    The coarsest unit of which the new pictures fill several. Of two minutes neither is a small share, so none would be
+    held out: the best epoch would be chosen on old pictures alone, and be the one that has learnt nothing yet.
+    """
+    new = _new(manifest, base)
+    enough = (unit for unit in UNITS.values() if len(set(groups_of(new, unit))) >= _ENOUGH_GROUPS)
+    return next(enough, UNITS["piece"])
+
+
+def _new(manifest: DatasetManifest, base: DatasetManifest) -> list[Entry]:
+    known = {entry.image for entry in base.entries}
+    return [entry for entry in manifest.of("train") if entry.image not in known]

@@ -30,6 +30,7 @@ from puzzlenet.retrain.gather import (
     copies,
     default_golden,
     entries_of,
+    kept_together,
     merged,
     target_entries,
     usable,
@@ -164,7 +165,8 @@ class Stages:
         folder = self.work / "data"
         train_side = manifest.of("train")
         images = self.datasets.images([entry.image for entry in train_side])
-        materialise(manifest, train_side, images, folder, copies(manifest, champion.data))
+        unit = kept_together(manifest, champion.data)
+        materialise(manifest, train_side, images, folder, copies(manifest, champion.data), unit)
         return folder
 
     def recipe(self, champion: Champion) -> TrainConfig:

@@ -251,15 +251,17 @@ def materialise(
     images: Mapping[str, bytes],
     out: Path,
     repeat: Mapping[str, int] | None = None,
+    unit: int = _MINUTE,
 ) -> None:
     """Write pictures as a folder ``<label>/…`` with its description and groups. ``repeat``: copies of a picture.
+    ``unit``: of `groups_of`.
 
     A folder that was pushed comes back with the same names, so that the same seed draws the same split of it.
     """
     groups: dict[str, str] = {}
     listed = list(entries)
     with new_folder(out) as work:
-        for entry, group in zip(listed, groups_of(listed), strict=True):
+        for entry, group in zip(listed, groups_of(listed, unit), strict=True):
             first: Path | None = None
             for copy in range((repeat or {}).get(entry.image, 1)):
                 name = _free(groups, entry, sniff(images[entry.image]), copy)

@@ -10,7 +10,16 @@ from puzzlenet.dataset import open_dataset
 from puzzlenet.errors import BadDataError
 from puzzlenet.files import sha256_of
 from puzzlenet.quality.measure import Facts, Sample
-from puzzlenet.retrain.gather import copies, default_golden, entries_of, merged, target_entries, usable, wanted
+from puzzlenet.retrain.gather import (
+    copies,
+    default_golden,
+    entries_of,
+    kept_together,
+    merged,
+    target_entries,
+    usable,
+    wanted,
+)
 from puzzlenet.retrain.monitor import Labelled
 from puzzlenet.splits import hold_out
 from puzzlenet.store.datasets import DatasetManifest, Entry, describe, groups_of, materialise
@@ -89,6 +98,20 @@ def test_new_pictures_weigh_as_much_as_old_ones_up_to_a_bound() -> None:
     base = _base(600)
     some, few = (merged(base, entries_of(_new(count), 0.25, 0)[0], "line-1", ()) for count in (200, 40))
     assert set(copies(some, base).values()) == {4} and set(copies(few, base).values()) == {6}
+
+
+@pytest.mark.parametrize(("seconds", "unit"), [(0.05, 19), (0.3, 18), (7.0, 16)])
+def test_training_validates_on_new_pictures_too_however_short_they_took(seconds: float, unit: int) -> None:
+    base = _base(600)
+    manifest = merged(base, entries_of(_new(500, seconds), 0.25, 0)[0], "line-1", ())
+    assert kept_together(manifest, base) == unit
+    times = copies(manifest, base)
+    train = [entry for entry in manifest.of("train") for _ in range(times.get(entry.image, 1))]
+    labels = np.array([manifest.classes.index(entry.label) for entry in train])
+    new = np.array([entry.image in times for entry in train])
+    groups = groups_of(train, kept_together(manifest, base))
+    for seed in range(20):
+        assert 0.05 < hold_out(labels, 0.15, seed, groups)[new].mean() < 0.5
 
 
 def test_the_golden_set_is_what_training_held_out(pieces: Path) -> None:
