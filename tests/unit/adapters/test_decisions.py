@@ -116,6 +116,17 @@ def test_what_was_read_is_not_read_again_and_an_answer_serves_for_a_while(endpoi
     assert len(Store.asked) == 5
 
 
+def test_a_model_that_is_made_again_is_not_answered_from_the_time_of_the_one_before(endpoint: str) -> None:
+    store(1, "Accepted", V1)
+    ask = Asking(endpoint)
+    ask()
+    store(2, "Accepted", V2)
+    ask.model.body["metadata"]["uid"] = "another"
+    found = ask()
+    assert isinstance(found, Decisions)
+    assert found.accepted == (V2, V1)
+
+
 def test_an_outage_is_a_value_and_is_not_asked_for_at_every_pass(
     endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
