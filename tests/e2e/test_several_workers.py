@@ -15,7 +15,8 @@ from kubernetes import client
 from minio import Minio
 
 from puzzle_operator.api.retraining import RetrainingStatus
-from puzzle_operator.manifests.training_job import Store, Trainer, training_job
+from puzzle_operator.manifests.trainer_pod import Trainer
+from puzzle_operator.manifests.training_job import Store, training_job
 from puzzle_operator.manifests.training_team import trainers_service
 from puzzlenet.manifest import verify
 from puzzlenet.registry import Location, Registry

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from puzzle_monitor.core.tokens import parse_tokens
-from puzzle_operator.manifests.training_job import TRAINER_LABELS
+from puzzle_operator.manifests.trainer_pod import TRAINER_LABELS
 from puzzle_operator.settings import Settings
 from tests.harness.settings import REPOSITORY
 

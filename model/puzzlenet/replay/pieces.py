@@ -1,8 +1,8 @@
 """The newest labelled pieces, a few pictures at a time: all of them need not fit into memory."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 
+from puzzlenet.files import sha256_of
 from puzzlenet.replay.compare import Piece
 from puzzlenet.retrain.monitor import Labelled, Monitor
 
@@ -20,7 +20,7 @@ def with_pictures(monitor: Monitor, rows: Sequence[Labelled]) -> Iterator[Piece]
         pictures = monitor.pictures([row.id for row in chunk])
         for row in chunk:
             picture = pictures.get(row.id)
-            if picture is None or (name := hashlib.sha256(picture).hexdigest()) in known:
+            if picture is None or (name := sha256_of(picture)) in known:
                 continue
             known.add(name)
             yield Piece(id=row.id, truth=row.truth, format=row.format, picture=picture)

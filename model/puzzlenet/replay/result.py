@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from puzzlenet.errors import PuzzleNetError
 from puzzlenet.files import canonical_json
 from puzzlenet.replay.compare import Comparison
+from puzzlenet.retrain.outcome import write_message
 
 _SENTENCE = 1000
 
@@ -42,9 +42,4 @@ def skipped(why: str) -> dict[str, Any]:
 
 def write_termination(result: dict[str, Any], path: Path | None) -> None:
     """Write the result where the kubelet looks for it."""
-    if path is None:
-        return
-    try:
-        path.write_bytes(canonical_json(result))
-    except OSError as exc:
-        raise PuzzleNetError(f"--termination-log {path} cannot be written: {exc.strerror}") from exc
+    write_message(canonical_json(result), path)

@@ -61,10 +61,15 @@ def from_dict(value: dict[str, Any]) -> Outcome:
 
 def write_termination(outcome: Outcome, path: Path | None) -> None:
     """Write the termination message where the kubelet looks for it."""
+    write_message(outcome.to_message(), path)
+
+
+def write_message(message: bytes, path: Path | None) -> None:
+    """The same for a message of any Job."""
     if path is None:
         return
     try:
-        path.write_bytes(outcome.to_message())
+        path.write_bytes(message)
     except OSError as exc:
         raise PuzzleNetError(f"--termination-log {path} cannot be written: {exc.strerror}") from exc
 

@@ -164,13 +164,15 @@ class Datasets:
                     progress(done, len(missing))
         self._bucket.put(_key(manifest.digest, "manifest.json"), manifest.to_bytes(), "application/json")
         # Garbage collection may have taken a picture of long ago before this manifest was there to need it.
-        for image in self._lacking(images):
+        for image in self._lacking(sorted(set(images) - set(missing))):
             upload(image)
         if manifest.folder is not None and self._bucket.stat(_key(manifest.folder, "alias.json")) is None:
             self._bucket.put_json(_key(manifest.folder, "alias.json"), {"manifest": manifest.digest})
         return PushedDataset(manifest.digest, len(images), len(missing))
 
     def _lacking(self, images: Collection[str]) -> list[str]:
+        if not images:
+            return []
         present = {item.key for item in self._bucket.list("images/")}
         return [image for image in images if image_key(image) not in present]
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from puzzlenet.errors import RegistryError
 from puzzlenet.files import canonical_json, sha256_of
 from puzzlenet.store.bucket import Bucket
-from puzzlenet.store.golden import line_prefix
+from puzzlenet.store.golden import line_prefix, lines_with
 
 Kind = Literal["Accepted", "Refused", "Promoted", "RolledBack"]
 _COMPACT = "%Y%m%dT%H%M%S.%fZ"
@@ -64,8 +64,7 @@ class Decisions:
 
     def lines(self) -> list[str]:
         """Lines that anything was decided about."""
-        names = (item.key.split("/") for item in self._bucket.list("lines/"))
-        return sorted({parts[1] for parts in names if len(parts) == 4 and parts[2] == "decisions"})
+        return lines_with(self._bucket, "decisions")
 
     def accepted(self, line: str) -> Decision | None:
         """The newest record that accepts a version for a line."""

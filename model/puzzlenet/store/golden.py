@@ -77,8 +77,7 @@ class GoldenSets:
 
     def lines(self) -> list[str]:
         """Lines that have a golden set."""
-        names = (item.key.split("/") for item in self._bucket.list("lines/"))
-        return sorted({parts[1] for parts in names if len(parts) == 4 and parts[2] == "golden"})
+        return lines_with(self._bucket, "golden")
 
     def freeze(self, line: str, entries: Iterable[GoldenEntry], dataset: str, now: datetime) -> Golden:
         """Write the next golden set of a line, unless the newest holds the same pictures with the same labels."""
@@ -109,6 +108,12 @@ class GoldenSets:
 
 def _prefix(line: str) -> str:
     return f"{line_prefix(line)}golden/"
+
+
+def lines_with(bucket: Bucket, folder: str) -> list[str]:
+    """Lines that have something in a folder of theirs."""
+    names = (item.key.split("/") for item in bucket.list("lines/"))
+    return sorted({parts[1] for parts in names if len(parts) == 4 and parts[2] == folder})
 
 
 def line_prefix(line: str) -> str:

@@ -8,23 +8,23 @@ from datetime import UTC, datetime
 from puzzle_operator.api.base import JsonObject
 from puzzle_operator.api.names import MODEL_LABEL, RUN_LABEL
 from puzzle_operator.api.resource import PuzzleModel
-from puzzle_operator.core.retraining.facts import JobState, TrainerPod, TrainingRun
-from puzzle_operator.manifests.training_job import CONTAINER, COUNTER_LABEL, TRIGGER_ANNOTATION
+from puzzle_operator.core.retraining.facts import TrainerPod, TrainingRun
+from puzzle_operator.manifests.training_job import COUNTER_LABEL, TRIGGER_ANNOTATION
 from puzzle_operator.ports import Conflict, Rejected, Unavailable
 
+from .job_states import container_state, is_ours, job_state, pending, unschedulable
 from .kube import Kube, NotFoundError
 
 _JOB_LABEL = "batch.kubernetes.io/job-name"
 _INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 _NUMBER = re.compile(r"\d+")
 _MAX_MESSAGE = 1000
-_HARMLESS = frozenset({"", "PodInitializing", "ContainerCreating"})
 
 
 async def list_training_jobs(kube: Kube, model: PuzzleModel) -> tuple[TrainingRun, ...]:
     """The Jobs that belong to this model, with the pods of its newest run."""
     found = await kube.get(_path(model.namespace), labelSelector=f"{MODEL_LABEL}={model.name},{RUN_LABEL}")
-    jobs = [item for item in found.get("items", []) if _is_ours(item, model)]
+    jobs = [item for item in found.get("items", []) if is_ours(item, model)]
     if not jobs:
         return ()
     newest = max(jobs, key=_counter)["metadata"]["labels"][RUN_LABEL]
@@ -56,7 +56,7 @@ async def _create(kube: Kube, model: PuzzleModel, path: str, obj: JsonObject) ->
             live = await kube.get(f"{path}/{name}")
         except NotFoundError:
             raise exc from None  # it goes away just now: the next pass makes it
-        if not _is_ours(live, model):
+        if not is_ours(live, model):
             message = f"a {kind} named {name} exists and was not made for this PuzzleModel; delete it"
             raise Rejected(message) from exc
 
@@ -75,14 +75,7 @@ def read_jobs(jobs: list[JsonObject], pods: list[JsonObject]) -> tuple[TrainingR
 
 
 def _run(item: JsonObject, pods: list[JsonObject]) -> TrainingRun:
-    meta = item["metadata"]
-    ended = {
-        c["type"]: c
-        for c in (item.get("status") or {}).get("conditions") or []
-        if c.get("status") == "True" and c.get("type") in {"Complete", "Failed"}
-    }
-    failed = ended.get("Failed") or {}
-    state = JobState.SUCCEEDED if "Complete" in ended else JobState.FAILED if failed else JobState.ACTIVE
+    meta, (state, failed) = item["metadata"], job_state(item)
     own = [pod for pod in pods if (pod["metadata"].get("labels") or {}).get(_JOB_LABEL) == meta["name"]]
     read = sorted((_pod(pod) for pod in own), key=lambda pod: (pod.created, pod.name), reverse=True)
     return TrainingRun(
@@ -103,23 +96,14 @@ def _run(item: JsonObject, pods: list[JsonObject]) -> TrainingRun:
 
 def _pod(item: JsonObject) -> TrainerPod:
     status = item.get("status") or {}
-    containers = [c for c in status.get("containerStatuses") or [] if c.get("name") == CONTAINER]
-    state = (containers[0].get("state") or {}) if containers else {}
-    ended, waiting = state.get("terminated") or {}, state.get("waiting") or {}
-    scheduled: JsonObject = next((c for c in status.get("conditions") or [] if c.get("type") == "PodScheduled"), {})
-    unschedulable = scheduled.get("status") == "False"
-    pending = ""
-    if unschedulable:
-        pending = str(scheduled.get("message") or scheduled.get("reason") or "it cannot be scheduled")
-    elif str(waiting.get("reason", "")) not in _HARMLESS:
-        pending = ": ".join(filter(None, (waiting.get("reason"), waiting.get("message"))))
+    ended = container_state(item).get("terminated") or {}
     code = ended.get("exitCode")
     return TrainerPod(
         name=item["metadata"]["name"],
         phase=str(status.get("phase") or "Pending"),
         created=_time(item["metadata"].get("creationTimestamp")),
-        pending=pending[:_MAX_MESSAGE],
-        unschedulable=unschedulable,
+        pending=pending(item)[:_MAX_MESSAGE],
+        unschedulable=bool(unschedulable(item)),
         exit_code=int(code) if code is not None else None,
         last_words=str(ended.get("message") or _eviction(status)),
         worker=_first_of((item["metadata"].get("annotations") or {}).get(_INDEX_ANNOTATION)) or 0,
@@ -135,11 +119,6 @@ def _first_of(indexes: str | None) -> int | None:
     """The first of indexes as a Job's status lists them: `1,3-5`."""
     found = _NUMBER.match(indexes or "")
     return int(found[0]) if found else None
-
-
-def _is_ours(item: JsonObject, model: PuzzleModel) -> bool:
-    owners = item["metadata"].get("ownerReferences") or []
-    return any(owner.get("controller") and owner.get("uid") == model.uid for owner in owners)
 
 
 def _counter(item: JsonObject) -> int:

@@ -15,9 +15,10 @@ from puzzle_operator.core.record import Decision
 from puzzle_operator.core.replay.facts import ReplayJob
 from puzzle_operator.core.replay.refusal import job_refused
 from puzzle_operator.manifests.replay_job import replay_job
-from puzzle_operator.manifests.training_job import Trainer
 from puzzle_operator.ports import PermanentFailure, Ports
 from puzzle_operator.settings import Settings
+
+from .trainers import trainer_of
 
 log = logging.getLogger("puzzle_operator")
 
@@ -45,7 +46,7 @@ class Replays:
         """Make the Job that is to be; the decision as it is then to be stored."""
         if decision.replay is None:
             return decision
-        job = replay_job(model, decision.replay, self._trainer())
+        job = replay_job(model, decision.replay, trainer_of(self.settings))
         try:
             await self.ports.cluster.create_job(model, job)
         except PermanentFailure as exc:
@@ -53,12 +54,3 @@ class Replays:
             return job_refused(decision, str(exc), self.ports.clock())
         log.info("%s: Job %s shows labelled pieces to the challenger", model.key, decision.replay.job)
         return decision
-
-    def _trainer(self) -> Trainer:
-        return Trainer(
-            image=self.settings.trainer_image,
-            pull_policy=self.settings.trainer_pull_policy,
-            command=self.settings.trainer_words(),
-            monitor_url=self.settings.monitor_url,
-            monitor_secret=self.settings.monitor_secret,
-        )

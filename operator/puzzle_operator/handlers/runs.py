@@ -14,10 +14,12 @@ from puzzle_operator.core.record import Decision
 from puzzle_operator.core.retraining.facts import Decisions, JobState, TrainingRun
 from puzzle_operator.core.retraining.refusal import job_refused
 from puzzle_operator.core.retraining.results import last_words
-from puzzle_operator.manifests.training_job import Store, Trainer, training_job
+from puzzle_operator.manifests.training_job import Store, training_job
 from puzzle_operator.manifests.training_team import trainers_service
 from puzzle_operator.ports import PermanentFailure, Ports, Rejected
 from puzzle_operator.settings import Settings
+
+from .trainers import trainer_of
 
 log = logging.getLogger("puzzle_operator")
 Jobs = tuple[TrainingRun, ...] | Missing | None
@@ -73,7 +75,7 @@ class Runs:
             return decision
         try:
             store = await self._store(model)
-            job = training_job(model, decision.train, self._trainer(), store)
+            job = training_job(model, decision.train, trainer_of(self.settings), store)
             if model.spec.retraining.job.workers > 1:
                 await self.ports.cluster.create_service(model, trainers_service(model))
             await self.ports.cluster.create_job(model, job)
@@ -89,16 +91,6 @@ class Runs:
         if credentials is None:
             raise Rejected(f"Secret {secret} (spec.storage.secretRef.name) does not exist in {model.namespace}")
         return Store(credentials.https, credentials.region)
-
-    def _trainer(self) -> Trainer:
-        return Trainer(
-            image=self.settings.trainer_image,
-            pull_policy=self.settings.trainer_pull_policy,
-            command=self.settings.trainer_words(),
-            monitor_url=self.settings.monitor_url,
-            monitor_secret=self.settings.monitor_secret,
-            signing_secret=self.settings.signing_secret,
-        )
 
 
 def _ended(model: PuzzleModel, jobs: Jobs) -> TrainingRun | None:

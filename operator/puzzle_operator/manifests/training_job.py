@@ -17,38 +17,27 @@ from puzzle_operator.api.retraining import Retraining, RetrainingStatus
 from puzzle_operator.core.retraining.names import job_of
 from puzzle_operator.core.retraining.triggers import parse_quantity
 
-from .metadata import MANAGED_BY_LABEL, MANAGER, owned
+from .metadata import owned
+from .trainer_pod import (
+    CONTAINER,
+    DISRUPTIONS_IGNORED,
+    TERMINATION_LOG,
+    TOKENS,
+    TRAINER_LABELS,
+    Trainer,
+    token_mount,
+    token_volume,
+    trainer_container,
+    trainer_pod,
+)
 from .training_team import TRAINS_LABEL, service_name, team_failures, team_place, team_spec
 
 COUNTER_LABEL = f"{RUN_LABEL}-counter"
 TRIGGER_ANNOTATION = f"{RUN_LABEL}-trigger"
-TRAINER_LABELS = {"app.kubernetes.io/name": "puzzle-trainer", MANAGED_BY_LABEL: MANAGER}
-"""On the pods: what a NetworkPolicy of the monitor, the store or the trainers selects."""
 GPU = "nvidia.com/gpu"
-CONTAINER = "trainer"
 WRONG_USAGE = 2
-_USER = 65532
-_TOKENS, _KEYS = "/var/run/puzzle/monitor", "/var/run/puzzle/signing"
+_KEYS = "/var/run/puzzle/signing"
 _LONGEST_TRIGGER = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Trainer:
-    """What the operator's settings say about trainers.
-
-    Attributes:
-        command: replaces the image's entry point and the arguments' first word; for tests.
-        monitor_url: empty without a monitor.
-        monitor_secret: holds the token `trainer`, in the model's namespace.
-        signing_secret: holds `sign.key` and `verify.pub`; empty: versions are not signed.
-    """
-
-    image: str
-    pull_policy: str = "IfNotPresent"
-    command: tuple[str, ...] = ()
-    monitor_url: str = ""
-    monitor_secret: str = "puzzle-monitor-ingest"  # noqa: S105 - the name of a Secret
-    signing_secret: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +66,7 @@ def training_job(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, st
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {
                 "rules": [
-                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                    DISRUPTIONS_IGNORED,
                     {
                         "action": "FailJob",
                         "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [WRONG_USAGE]},
@@ -105,21 +94,7 @@ def _pods(workers: int, backoff_limit: int) -> JsonObject:
 
 def _pod(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, store: Store) -> JsonObject:
     job = model.spec.retraining.job
-    pod: JsonObject = {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": 60,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [_container(model, run, trainer, store)],
-        "volumes": _volumes(trainer),
-    }
+    pod = trainer_pod(_container(model, run, trainer, store), _volumes(trainer), grace_s=60)
     # Without GPUs the run is not bound to the pool that has them.
     if job.node_selector and not run.cpu:
         pod["nodeSelector"] = dict(sorted(job.node_selector.items()))
@@ -132,12 +107,7 @@ def _pod(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, store: Sto
 
 def _container(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, store: Store) -> JsonObject:
     secret, workers = model.spec.storage.secret_ref.name, model.spec.retraining.job.workers
-    container: JsonObject = {
-        "name": CONTAINER,
-        "image": trainer.image,
-        "imagePullPolicy": trainer.pull_policy,
-        "args": arguments(model, run, trainer, store),
-        "workingDir": "/work",
+    own: JsonObject = {
         "env": [
             _from_secret("AWS_ACCESS_KEY_ID", secret),
             _from_secret("AWS_SECRET_ACCESS_KEY", secret),
@@ -150,25 +120,15 @@ def _container(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, stor
             *(team_place(model, job_of(run), workers) if workers > 1 else []),
         ],
         "resources": _resources(model.spec.retraining, run),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "terminationMessagePath": "/dev/termination-log",
-        # A trainer that dies without a word is quoted by its log.
-        "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - in the pod, and its own
             {"name": "work", "mountPath": "/work"},
             {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108
-            *([{"name": "monitor", "mountPath": _TOKENS, "readOnly": True}] if trainer.monitor_url else []),
+            *([token_mount()] if trainer.monitor_url else []),
             *([{"name": "signing", "mountPath": _KEYS, "readOnly": True}] if trainer.signing_secret else []),
         ],
     }
-    if trainer.command:
-        container["command"] = list(trainer.command)
-    return container
+    return trainer_container(trainer, arguments(model, run, trainer, store), "/work", own)
 
 
 def _from_secret(name: str, secret: str) -> JsonObject:
@@ -190,11 +150,8 @@ def _volumes(trainer: Trainer) -> list[JsonObject]:
         # Loaders of pictures hand batches over by shared memory; it counts towards the memory limit.
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
     ]
-    # Optional: a Secret that is missing shall be a sentence of the trainer's, not a pod that never starts.
     if trainer.monitor_url:
-        keys = [{"key": "trainer", "path": "token"}]
-        source = {"secretName": trainer.monitor_secret, "items": keys, "optional": True, "defaultMode": 0o440}
-        volumes.append({"name": "monitor", "secret": source})
+        volumes.append(token_volume(trainer))
     if trainer.signing_secret:
         source = {"secretName": trainer.signing_secret, "optional": True, "defaultMode": 0o440}
         volumes.append({"name": "signing", "secret": source})
@@ -215,7 +172,7 @@ def arguments(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, store
         "--bucket": storage.bucket,
         "--trigger": (run.trigger or "")[:_LONGEST_TRIGGER],
         "--monitor": trainer.monitor_url or None,
-        "--monitor-token-file": f"{_TOKENS}/token" if trainer.monitor_url else None,
+        "--monitor-token-file": f"{TOKENS}/token" if trainer.monitor_url else None,
         "--sign-key": f"{_KEYS}/sign.key" if trainer.signing_secret else None,
         "--verify-key": f"{_KEYS}/verify.pub" if trainer.signing_secret else None,
         "--gate-margin": _number(spec.gate.margin),
@@ -227,7 +184,7 @@ def arguments(model: PuzzleModel, run: RetrainingStatus, trainer: Trainer, store
         "--epochs": str(spec.epochs) if spec.epochs is not None else None,
         **_quality(model.spec.data_quality),
         "--device": "auto" if spec.job.gpus and not run.cpu else "cpu",
-        "--termination-log": "/dev/termination-log",
+        "--termination-log": TERMINATION_LOG,
     }
     words = ["retrain"]
     for flag, value in given.items():

@@ -8,7 +8,7 @@ from puzzle_operator.api.status import Rollout
 from puzzle_operator.core.replay.facts import Showing
 from puzzle_operator.core.replay.names import replay_name
 from puzzle_operator.manifests.replay_job import replay_job
-from puzzle_operator.manifests.training_job import Trainer
+from puzzle_operator.manifests.trainer_pod import Trainer
 from tests.builders import T0, V1, V2, V3, ModelBuilder, a_model, after
 
 TRAINER = Trainer("puzzle-model:1", monitor_url="http://monitor:8090")

@@ -6,7 +6,8 @@ from typing import Any
 
 from puzzle_operator.api.retraining import MAX_WORKERS, RetrainingStatus
 from puzzle_operator.core.retraining.names import run_name
-from puzzle_operator.manifests.training_job import Store, Trainer, training_job
+from puzzle_operator.manifests.trainer_pod import Trainer
+from puzzle_operator.manifests.training_job import Store, training_job
 from puzzle_operator.manifests.training_team import trainers_service
 from tests.builders import T0, V1, ModelBuilder, a_model, after
 
