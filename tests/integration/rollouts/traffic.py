@@ -23,8 +23,18 @@ class Traffic:
         self.headers: dict[str, str] = {}
         """Sent with every request; a test may change them at any time."""
         self.answered: Counter[str] = Counter()
-        self.lost: Counter[str] = Counter()
+        self._lost: list[tuple[float, str]] = []
+
+    @property
+    def lost(self) -> Counter[str]:
         """Everything that no version answered with 200, by what came back."""
+        return self.lost_since(0.0)
+
+    def lost_since(self, moment: float) -> Counter[str]:
+        """The same of the requests sent after `moment` (`time.monotonic()`). One that was sent before it may wait in
+        vain for 15 s and be lost after it."""
+        with self._lock:
+            return Counter(outcome for sent, outcome in self._lost if sent >= moment)
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -56,7 +66,7 @@ class Traffic:
                 if version:
                     self.answered[version] += 1
                 else:
-                    self.lost[outcome] += 1
+                    self._lost.append((began, outcome))
             self._stop.wait(max(0.0, pause - (time.monotonic() - began)))
 
     def wait_for_answers(self, seconds: float = 30.0) -> None:
