@@ -31,7 +31,7 @@ from tests.harness.signing import signing_key
 
 OUTAGE = float(os.environ.get("PUZZLE_FAULTS_OUTAGE_SECONDS", "15"))
 EPOCHS = int(os.environ.get("PUZZLE_FAULTS_EPOCHS", "8"))
-LABELS = 270
+LABELS = 320
 
 Versions = dict[str, Version]
 

@@ -23,7 +23,7 @@ from .replay.facts import Showing
 from .replay.machine import told, work
 from .retraining.steps import Step
 from .situation import JUDGED, Flag, Move, Note, Pace, Situation, target_of
-from .traffic import Plan, abandoned, observed_share, version_of
+from .traffic import Plan, abandoned, given_up, observed_share, version_of
 from .watched import see_accuracy, see_drift, see_input
 
 _MOVING = frozenset(
@@ -107,7 +107,7 @@ def record(s: Situation, move: Move, step: Step) -> Decision:
         move.plan,
         tuple(notes),
         move.pace,
-        drop=move.drop or _abandoned(s, status),
+        drop=move.drop or _to_start_again(s, status, move.plan) or _abandoned(s, status),
         train=step.ensure,
         replay=jobs.ensure,
         remove=(*step.remove, *jobs.remove),
@@ -126,6 +126,13 @@ def _freed(s: Situation, held: str | None) -> Note | None:
     if held in HELD and s.rollout is not None and s.hold is None:
         return Note(Reason.HOLD_ENDED, f"nothing of the line holds the rollout any more{clock}")
     return None
+
+
+def _to_start_again(s: Situation, status: PuzzleModelStatus, plan: Plan | None) -> tuple[str, ...]:
+    """What is to serve all traffic is tried until it starts; a challenger has its deadline instead."""
+    if s.service is None or s.service.foreign or status.active is not None or plan is None:
+        return ()
+    return given_up(s.service, plan.version)
 
 
 def _abandoned(s: Situation, status: PuzzleModelStatus) -> tuple[str, ...]:

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 
 from .facts import Pod, Revision, Service
 
+_GIVEN_UP = "ProgressDeadlineExceeded"
+"""Reason of a revision that Knative has scaled to zero because it never started."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -88,6 +91,19 @@ def refusal(service: Service, version: str) -> str:
         if pod.refused:
             return f"its server refuses it: {pod.message}"
     return ""
+
+
+def given_up(service: Service, version: str) -> tuple[str, ...]:
+    """The newest revision, when it runs this version and Knative tries no more to start it.
+
+    A revision that did not start in its progress deadline is scaled to zero for good: neither room that was made nor a
+    store that is back starts it again (knative/serving#9432). So may be one that is named like another that was deleted
+    just before. It is made anew, and tried anew, once it is deleted.
+    """
+    newest = max(service.revisions, key=lambda revision: revision.generation, default=None)
+    if newest is None or newest.version != version or newest.ready or not newest.message.startswith(_GIVEN_UP):
+        return ()
+    return (newest.name,)
 
 
 def abandoned(service: Service, keep: frozenset[str]) -> tuple[str, ...]:

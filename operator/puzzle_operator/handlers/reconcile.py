@@ -179,9 +179,9 @@ class Reconciler:
         return decision.status.but(applied=applied), notes
 
     async def _drop(self, model: PuzzleModel, revisions: tuple[str, ...]) -> None:
-        """Delete revisions that hold a route or pods. Without the right to do so it takes longer, nothing else."""
+        """Delete revisions that hold a route or pods, or that Knative is to start anew."""
         for revision in revisions:
-            log.info("%s: deleting revision %s: it is not ready and nobody needs it", model.key, revision)
+            log.info("%s: deleting revision %s: it is not ready", model.key, revision)
             try:
                 await self.ports.cluster.drop_revision(model.namespace, revision)
             except PermanentFailure as exc:

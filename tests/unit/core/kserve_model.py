@@ -29,6 +29,8 @@ class KServe:
     still."""
     refused: dict[str, str] = field(default_factory=dict)
     """What their servers say of versions that they refuse to load."""
+    gives_up: dict[str, int] = field(default_factory=dict)
+    """How many revisions of a version Knative scales to zero for good, as they did not start in time."""
     falls_back: bool = False
     """Whether the race of kserve#2097 is lost: the rolled-out revision falls back when a canary begins."""
     uid: str | None = None
@@ -72,6 +74,7 @@ class KServe:
             falls_back=self.falls_back,
             broken=self.broken,
             refused=self.refused,
+            gives_up=self.gives_up,
             incarnations=self.incarnations,
         )
 
@@ -93,7 +96,7 @@ class KServe:
             self.ages[revision.name] += 1
             needed = self.start_ticks.get(revision.version, START_TICKS)
             up = needed is not None and self.ages[revision.name] >= needed and revision.version not in self.refused
-            self._set_ready(revision.name, up and revision.version not in self.broken)
+            self._set_ready(revision.name, up and not revision.message and revision.version not in self.broken)
         self._find_latest_ready()
         if self.pending > 0:
             self.pending -= 1
@@ -130,7 +133,10 @@ class KServe:
     def _new_revision(self, version: str) -> None:
         number = max((r.generation for r in self.revisions), default=0) + 1
         name = f"line-1-predictor-{number:05d}"
-        self.revisions.append(Revision(name, version, number, ready=False))
+        left = self.gives_up.get(version, 0)
+        self.gives_up[version] = max(0, left - 1)
+        why = "ProgressDeadlineExceeded Initial scale was never achieved" if left else ""
+        self.revisions.append(Revision(name, version, number, ready=False, message=why))
         self.ages[name] = 0
 
     def _set_ready(self, name: str, ready: bool) -> None:

@@ -35,6 +35,33 @@ def test_a_first_version_that_never_gets_ready_says_so_and_keeps_trying() -> Non
     assert world.status.champion.version == V2
 
 
+def test_a_first_version_that_knative_has_given_up_is_tried_again() -> None:
+    world = World(kserve=KServe(gives_up={V1: 3}))
+    world.until(Phase.STABLE, limit=20)
+    assert world.kserve.gives_up[V1] == 0
+
+
+def test_a_champion_that_knative_gives_up_after_its_service_was_deleted_comes_back() -> None:
+    world = a_stable_world()
+    world.model.version(V2)
+    world.until(Phase.CANARY)
+    world.kserve.gives_up[V1] = 2
+    world.kserve.delete()
+    world.until(Phase.RESTORING)
+    world.until(Phase.CANARY, limit=30)
+    assert world.kserve.gives_up[V1] == 0
+    assert world.status.champion is not None
+    assert world.status.champion.version == V1
+
+
+def test_a_challenger_that_knative_gives_up_has_its_deadline() -> None:
+    world = a_stable_world(kserve=KServe(gives_up={V2: 1}))
+    world.model.version(V2)
+    world.until(Phase.ROLLED_BACK)
+    entry = world.status.quarantine_of(V2)
+    assert entry is not None and entry.reason == "ProgressDeadlineExceeded"
+
+
 def test_a_good_challenger_climbs_the_steps_bakes_and_becomes_champion() -> None:
     world = a_stable_world()
     world.model.version(V2)

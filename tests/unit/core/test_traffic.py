@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from puzzle_operator.core.facts import Pod, Revision, Service, Share
-from puzzle_operator.core.traffic import Plan, abandoned, is_settled_on, observed_share, safe_plan, trouble
+from puzzle_operator.core.traffic import Plan, abandoned, given_up, is_settled_on, observed_share, safe_plan, trouble
 from tests.builders import V1, V2, V3
 
 
@@ -85,6 +85,18 @@ def test_trouble_names_the_pod_and_what_it_said() -> None:
     assert trouble(replace(seen, pods=(pod,)), V3) == "pod p: CrashLoopBackOff: container x: boom"
     failed = replace(NEWER, message="ProgressDeadlineExceeded no pod")
     assert "revision r3: ProgressDeadlineExceeded" in trouble(replace(seen, revisions=(OLD, failed)), V3)
+
+
+def test_only_the_newest_revision_of_what_is_to_serve_is_started_anew() -> None:
+    why = "ProgressDeadlineExceeded Initial scale was never achieved"
+    dead = Revision("r3", V3, 3, False, message=why)
+    seen = service(OLD, dead, ready="r1", rolled="r1")
+    assert given_up(seen, V3) == ("r3",)
+    assert given_up(seen, V1) == (), "another version"
+    starting = Revision("r3", V3, 3, False, message="Deploying")
+    assert given_up(service(OLD, starting, ready="r1", rolled="r1"), V3) == (), "it still starts"
+    newer = Revision("r4", V3, 4, False)
+    assert given_up(service(OLD, dead, newer, ready="r1", rolled="r1"), V3) == (), "a newer one starts"
 
 
 def test_only_revisions_that_hold_pods_for_nothing_are_abandoned() -> None:
