@@ -116,7 +116,7 @@ def labelled(settings: Settings, serving: Namespace, pieces: list[Piece]) -> Ite
     inspector = Inspector(CLASSES)
     host = serving.host(MODEL)
     with inspector, Line(settings.ingress_url, host, pieces, RATE, on_answer=inspector.see) as line:
-        serving.until(lambda: inspector.given >= LABELS, f"{LABELS} labels are given", 240)
+        serving.until(lambda: inspector.given >= LABELS, f"{LABELS} labels are given", 300)
         time.sleep(5)  # pictures are sent behind the records
         yield line
 
