@@ -1,14 +1,18 @@
 """What recording predictions costs serving: off, on, and on while the monitor is down, side by side.
 
-    python benchmarks/records.py [--restarts 4] [--rounds 25] [--requests 100] [--rate 60] [--seed 1] [--json]
+    python benchmarks/records.py [--restarts 2] [--rounds 25] [--requests 100] [--rate 60] [--seed 1] [--json]
 
-Four TorchServes of one version run at the same time; the fourth, like the first, records nothing: how far the two are
-apart is what such a comparison can tell at all. In every round each gets a block of requests at a fixed rate,
-in an order drawn anew, so that what else the machine does falls on all alike; one request at a time, so that
-one stall of the machine is one slow answer.
-Two processes of the same code differ by a per cent or two for as long as they run, so all are started anew
-several times. Ratios come with a bootstrap over starts and over rounds within; the CPU time of each server, which
-hardly depends on what else runs, stands beside the quantiles. On a machine that is busy otherwise run it as
+Two processes of the same code differ by more than recording costs, for as long as they run. So what is compared is
+one process with itself: two TorchServes of one version run, one whose monitor takes records and one whose monitor
+is down, and blocks of requests that are recorded take turns with blocks that are not (header Puzzlenet-Replay: such
+a request is neither recorded nor counted by class). A second block of that kind in each round tells how far two
+equal blocks are apart, which is what such a comparison can tell at all. The order is drawn anew in every round, so
+that what else the machine does falls on all alike; one request at a time, so that one stall of the machine is one
+slow answer. Not in the difference: the network's embedding, which a server that records computes for every request
+(0.04 ms, docs/model.md).
+
+Ratios come with a bootstrap over starts and over rounds within; the CPU time of each server, which hardly depends
+on what else runs, stands beside the quantiles. On a machine that is busy otherwise run it as
 `chrt -r 5 python benchmarks/records.py` (root): it then runs before everything else. The model is hardly trained
 and so unsure of nearly everything: as many pictures are sent as the recorder's rate allows, which a good model
 comes nowhere near.
@@ -40,20 +44,25 @@ from puzzlenet.dataset import open_dataset
 from puzzlenet.fit import TrainConfig
 from puzzlenet.generate import Order, generate
 from puzzlenet.package import package
+from puzzlenet.replay import REPLAY_HEADER
 from puzzlenet.train import train
 from tests.integration.test_torchserve import Server, start, stop
 
 ROOT = Path(__file__).resolve().parents[1]
 Floats = NDArray[np.float64]
-ARMS = ("off", "on", "down", "off too")
+SERVERS = ("up", "down")
 BAR = 1.02
 
 
 @dataclass
 class Arm:
-    """One way to serve and what was measured of it: milliseconds by start and round, CPU seconds of its processes."""
+    """One way to ask and what was measured of it: milliseconds by start and round, CPU seconds of the processes."""
 
     name: str
+    server: str
+    recorded: bool
+    base: str
+    """Name of the arm that it is held against: the same server, not recorded."""
     rounds: list[list[Floats]] = field(default_factory=list)
     cpu: float = 0.0
 
@@ -67,15 +76,29 @@ class Arm:
         return sum(len(one) for start in self.rounds for one in start)
 
 
-def block(server: Server, bodies: list[bytes], rate: float) -> Floats:
+def all_arms() -> list[Arm]:
+    """Of each server: not recorded, recorded, not recorded once more."""
+    return [
+        arm
+        for name in SERVERS
+        for arm in (
+            Arm(f"{name}, off", name, recorded=False, base=f"{name}, off"),
+            Arm(f"{name}, on", name, recorded=True, base=f"{name}, off"),
+            Arm(f"{name}, off too", name, recorded=False, base=f"{name}, off"),
+        )
+    ]
+
+
+def block(server: Server, bodies: list[bytes], rate: float, *, recorded: bool) -> Floats:
     """Send the requests at the rate, or as fast as they are answered, and return the milliseconds of each."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    headers = {"Content-Type": "application/json"} | ({} if recorded else {REPLAY_HEADER: "1"})
     took = np.empty(len(bodies))
     begin = time.perf_counter()
     for index, body in enumerate(bodies):
         time.sleep(max(0.0, begin + index / rate - time.perf_counter()))
         sent = time.perf_counter()
-        connection.request("POST", "/v2/models/puzzlenet/infer", body, {"Content-Type": "application/json"})
+        connection.request("POST", "/v2/models/puzzlenet/infer", body, headers)
         answer = connection.getresponse()
         answer.read()
         assert answer.status == 200, f"{answer.status} from {server.port}"
@@ -121,17 +144,17 @@ def make_version(folder: Path) -> tuple[Path, list[bytes]]:
 
 @contextmanager
 def servers(version: Path, folder: Path, order: list[str]) -> Iterator[dict[str, Server]]:
-    """A server for each arm, started in this order, ready."""
+    """The servers, started in this order, ready."""
     with ExitStack() as stack:
         ports = [_free_port() for _ in range(2)]
         receiver = subprocess.Popen([sys.executable, "-m", "tests.receiver", str(ports[0])], cwd=ROOT)
         stack.callback(receiver.wait)
         stack.callback(receiver.terminate)
-        urls = {"on": f"http://127.0.0.1:{ports[0]}", "down": f"http://127.0.0.1:{ports[1]}"}
+        urls = {"up": f"http://127.0.0.1:{ports[0]}", "down": f"http://127.0.0.1:{ports[1]}"}
         found = {}
         for name in order:
-            os.environ["PUZZLE_MONITOR_URL"] = urls.get(name, "")
-            found[name] = start(version, folder / name.replace(" ", "-"))
+            os.environ["PUZZLE_MONITOR_URL"] = urls[name]
+            found[name] = start(version, folder / name)
             stack.callback(stop, found[name])
         yield found
 
@@ -148,15 +171,16 @@ def measure(
     """Fill the arms with the rounds of one start."""
     rng = np.random.default_rng((options.seed, start))
     for arm in arms:
-        block(running[arm.name], requests(pieces, options.requests, "warm"), options.rate)
+        bodies = requests(pieces, options.requests, f"warm-{arm.name}-{start}")
+        block(running[arm.server], bodies, options.rate, recorded=arm.recorded)
         arm.rounds.append([])
     for number in range(options.rounds):
         for index in rng.permutation(len(arms)):
             arm = arms[index]
-            server = running[arm.name]
+            server = running[arm.server]
             before = server_cpu(server)
             bodies = requests(pieces, options.requests, f"{arm.name}-{start}-{number}")
-            arm.rounds[-1].append(block(server, bodies, options.rate))
+            arm.rounds[-1].append(block(server, bodies, options.rate, recorded=arm.recorded))
             # What a block leaves to the thread beside it belongs to that block and must not fall on the next.
             time.sleep(1.2)
             arm.cpu += server_cpu(server) - before
@@ -178,10 +202,11 @@ def ratio(arm: Arm, base: Arm, q: float, seed: int) -> tuple[float, float, float
 
 def report(arms: list[Arm], seed: int) -> dict[str, dict[str, float]]:
     """Print the table, and return it."""
-    base, found = arms[0], {}
-    everything = [(one, each) for one, rounds in enumerate(base.rounds) for each in range(len(rounds))]
-    print(f"{'':8}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}   {'p50 against off':>22}   {'p99 against off':>22}")
+    found: dict[str, dict[str, float]] = {}
+    everything = [(one, each) for one, rounds in enumerate(arms[0].rounds) for each in range(len(rounds))]
+    print(f"{'':14}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}   {'p50 against off':>22}   {'p99 against off':>22}")
     for arm in arms:
+        base = next(other for other in arms if other.name == arm.base)
         middle, tail = ratio(arm, base, 0.5, seed), ratio(arm, base, 0.99, seed)
         found[arm.name] = {
             "requests": arm.answered,
@@ -195,33 +220,35 @@ def report(arms: list[Arm], seed: int) -> dict[str, dict[str, float]]:
         }
         row = found[arm.name]
         print(
-            f"{arm.name:8}{row['p50_ms']:9.2f}{row['p99_ms']:9.2f}{row['cpu_ms']:9.2f}   "
+            f"{arm.name:14}{row['p50_ms']:9.2f}{row['p99_ms']:9.2f}{row['cpu_ms']:9.2f}   "
             + "   ".join(f"{one:8.3f} ({low:.3f}–{high:.3f})" for one, low, high in (middle, tail))
         )
-    for name in ARMS[1:3]:
-        low, high = found[name]["p99_ratio_low"], found[name]["p99_ratio_high"]
+    for arm in arms:
+        if not arm.recorded:
+            continue
+        low, high = found[arm.name]["p99_ratio_low"], found[arm.name]["p99_ratio_high"]
         verdict = "within" if high <= BAR else "over" if low > BAR else "too noisy to tell from"
-        print(f"{name}: p99 is {verdict} the bar of {BAR:g} times that of off")
+        print(f"{arm.name}: p99 is {verdict} the bar of {BAR:g} times that of off")
     return found
 
 
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--restarts", type=int, default=4, help="times that all servers are started")
-    parser.add_argument("--rounds", type=int, default=25, help="for each start")
+    parser.add_argument("--restarts", type=int, default=2, help="times that the servers are started")
+    parser.add_argument("--rounds", type=int, default=25, help="blocks of each kind for each start")
     parser.add_argument("--requests", type=int, default=100, help="in each block")
     parser.add_argument("--rate", type=float, default=60.0, help="requests a second")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON as well")
     options = parser.parse_args()
-    arms = [Arm(name) for name in ARMS]
+    arms = all_arms()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="records-") as name:
         version, pieces = make_version(Path(name))
         for start in range(options.restarts):
             # The order of starting is turned, so that nobody is always the first.
-            order = [ARMS[(start + index) % len(ARMS)] for index in range(len(ARMS))]
+            order = [SERVERS[(start + index) % len(SERVERS)] for index in range(len(SERVERS))]
             folder = Path(name) / str(start)
             folder.mkdir()
             with servers(version, folder, order) as running:
