@@ -31,7 +31,7 @@ from tests.harness.signing import signing_key
 
 OUTAGE = float(os.environ.get("PUZZLE_FAULTS_OUTAGE_SECONDS", "15"))
 EPOCHS = int(os.environ.get("PUZZLE_FAULTS_EPOCHS", "8"))
-LABELS = 270
+LABELS = 230
 
 Versions = dict[str, Version]
 
@@ -116,7 +116,7 @@ def labelled(settings: Settings, serving: Namespace, pieces: list[Piece]) -> Ite
     inspector = Inspector(CLASSES)
     host = serving.host(MODEL)
     with inspector, Line(settings.ingress_url, host, pieces, RATE, on_answer=inspector.see) as line:
-        serving.until(lambda: inspector.given >= LABELS, f"{LABELS} labels are given", 240)
+        serving.until(lambda: inspector.given >= LABELS, f"{LABELS} labels are given", 180)
         time.sleep(5)  # pictures are sent behind the records
         yield line
 
