@@ -61,8 +61,6 @@ class Arm:
     name: str
     server: str
     recorded: bool
-    base: str
-    """Name of the arm that it is held against: the same server, not recorded."""
     rounds: list[list[Floats]] = field(default_factory=list)
     cpu: float = 0.0
 
@@ -77,16 +75,9 @@ class Arm:
 
 
 def all_arms() -> list[Arm]:
-    """Of each server: not recorded, recorded, not recorded once more."""
-    return [
-        arm
-        for name in SERVERS
-        for arm in (
-            Arm(f"{name}, off", name, recorded=False, base=f"{name}, off"),
-            Arm(f"{name}, on", name, recorded=True, base=f"{name}, off"),
-            Arm(f"{name}, off too", name, recorded=False, base=f"{name}, off"),
-        )
-    ]
+    """Of each server: not recorded, which the others are held against, recorded, not recorded once more."""
+    kinds = (("off", False), ("on", True), ("off too", False))
+    return [Arm(f"{server}, {kind}", server, recorded) for server in SERVERS for kind, recorded in kinds]
 
 
 def block(server: Server, bodies: list[bytes], rate: float, *, recorded: bool) -> Floats:
@@ -206,7 +197,7 @@ def report(arms: list[Arm], seed: int) -> dict[str, dict[str, float]]:
     everything = [(one, each) for one, rounds in enumerate(arms[0].rounds) for each in range(len(rounds))]
     print(f"{'':14}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}   {'p50 against off':>22}   {'p99 against off':>22}")
     for arm in arms:
-        base = next(other for other in arms if other.name == arm.base)
+        base = next(other for other in arms if other.server == arm.server)
         middle, tail = ratio(arm, base, 0.5, seed), ratio(arm, base, 0.99, seed)
         found[arm.name] = {
             "requests": arm.answered,

@@ -145,6 +145,14 @@ class Namespace:
             weights[revision] = weights.get(revision, 0) + int(target.get("percent") or 0)
         return {revision: weight for revision, weight in weights.items() if weight}
 
+    def revisions(self, name: str) -> list[dict[str, Any]]:
+        """Knative's revisions of the model, the newest last."""
+        found: Any = self.custom.list_namespaced_custom_object(
+            "serving.knative.dev", "v1", self.name, "revisions", label_selector=f"puzzlenet.dev/model={name}"
+        )
+        generation = "serving.knative.dev/configurationGeneration"
+        return sorted(found["items"], key=lambda item: int(item["metadata"]["labels"][generation]))
+
     def host(self, name: str) -> str:
         """The host name under which the ingress routes to the model."""
         service = self.inference_service(name) or {}

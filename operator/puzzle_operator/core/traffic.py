@@ -93,6 +93,11 @@ def refusal(service: Service, version: str) -> str:
     return ""
 
 
+def newest_revision(service: Service) -> Revision | None:
+    """The one that Knative makes again when it is deleted; None when there is none."""
+    return max(service.revisions, key=lambda revision: revision.generation, default=None)
+
+
 def given_up(service: Service, version: str) -> tuple[str, ...]:
     """The newest revision, when it runs this version and Knative tries no more to start it.
 
@@ -100,7 +105,7 @@ def given_up(service: Service, version: str) -> tuple[str, ...]:
     store that is back starts it again (knative/serving#9432). So may be one that is named like another that was deleted
     just before. It is made anew, and tried anew, once it is deleted.
     """
-    newest = max(service.revisions, key=lambda revision: revision.generation, default=None)
+    newest = newest_revision(service)
     if newest is None or newest.version != version or newest.ready or not newest.message.startswith(_GIVEN_UP):
         return ()
     return (newest.name,)

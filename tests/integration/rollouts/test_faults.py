@@ -132,32 +132,28 @@ def test_a_clock_that_jumps_makes_no_second_job_and_serves_no_schedule_twice(
     report("clock 14 h ahead, 14 h back, over a schedule and back: one Job each", traffic)
 
 
+def patience(stable: Namespace, deadline: str | None) -> dict[str, Any]:
+    """Have Knative give up a revision of the model after so long, None: as ever. Metadata of the revision that comes of
+    it."""
+    before = stable.revisions(MODEL)[-1]["metadata"]["name"]
+    annotations = {"serving.knative.dev/progress-deadline": deadline}
+    stable.patch_inference_service(MODEL, {"spec": {"predictor": {"annotations": annotations}}})
+    stable.until(lambda: stable.revisions(MODEL)[-1]["metadata"]["name"] != before, "there is a new revision", 30)
+    made: dict[str, Any] = stable.revisions(MODEL)[-1]["metadata"]
+    return made
+
+
+def until_it_serves(stable: Namespace, revision: str) -> None:
+    stable.until(lambda: stable.observed_weights(MODEL) == {revision: 100}, f"{revision} has all traffic", 150)
+
+
 @pytest.mark.timeout(400)
 def test_a_revision_that_knative_has_given_up_is_started_anew(stable: Namespace, traffic: Traffic) -> None:
     """With the store away no pod gets its version, and Knative tries no more after the progress deadline."""
     with store_away(stable):
-        deadline = {"spec": {"predictor": {"annotations": {"serving.knative.dev/progress-deadline": "15s"}}}}
-        stable.patch_inference_service(MODEL, deadline)
-        first = newest_revision(stable)
-        stable.until(lambda: newest_revision(stable)["metadata"]["name"] != first["metadata"]["name"], "it is new", 30)
-        tried = newest_revision(stable)["metadata"]
-        stable.until(lambda: newest_revision(stable)["metadata"]["uid"] != tried["uid"], "it is made anew", 90)
-        assert newest_revision(stable)["metadata"]["name"] == tried["name"]
-    stable.until(lambda: is_ready(newest_revision(stable)), "it serves once the store is back", 150)
+        tried = patience(stable, "15s")
+        stable.until(lambda: stable.revisions(MODEL)[-1]["metadata"]["uid"] != tried["uid"], "it is made anew", 90)
+        stable.until(lambda: stable.revisions(MODEL)[-1]["metadata"]["name"] == tried["name"], "by its old name", 10)
+    until_it_serves(stable, tried["name"])
     report("a revision given up by Knative while the store was away: started anew", traffic)
-
-
-def newest_revision(space: Namespace) -> dict[str, Any]:
-    """Of the model; the one before it for the moment between its deletion and its return."""
-    listed: Any = space.custom.list_namespaced_custom_object(
-        "serving.knative.dev", "v1", space.name, "revisions", label_selector=f"puzzlenet.dev/model={MODEL}"
-    )
-    newest: dict[str, Any] = max(
-        listed["items"], key=lambda item: int(item["metadata"]["labels"]["serving.knative.dev/configurationGeneration"])
-    )
-    return newest
-
-
-def is_ready(revision: dict[str, Any]) -> bool:
-    conditions = (revision.get("status") or {}).get("conditions") or []
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    until_it_serves(stable, patience(stable, None)["name"])

@@ -23,12 +23,9 @@ def rolled_back(space: Namespace, version: str) -> dict[str, Any]:
 
 def revisions_with_pods(space: Namespace) -> set[str]:
     """Versions of the revisions that Knative still keeps pods for."""
-    found: Any = space.custom.list_namespaced_custom_object(
-        "serving.knative.dev", "v1", space.name, "revisions", label_selector=f"puzzlenet.dev/model={MODEL}"
-    )
     return {
         item["metadata"]["annotations"]["puzzlenet.dev/version"]
-        for item in found["items"]
+        for item in space.revisions(MODEL)
         if (item.get("status") or {}).get("desiredReplicas")
     }
 

@@ -26,6 +26,7 @@ from puzzle_operator.core.situation import AT_REST, FORWARD, Flag, Move, Pace, S
 from puzzle_operator.core.traffic import (
     Plan,
     is_settled_on,
+    newest_revision,
     observed_share,
     pods_of,
     ready_revision,
@@ -218,10 +219,8 @@ def _stuck_revisions(s: Situation, rollout: Rollout) -> tuple[str, ...]:
     Only once something newer exists: Knative makes a deleted revision again while it is the newest.
     """
     service = s.service
-    if service is None or not service.revisions or s.observed == 0:
-        return ()
-    newest = max(service.revisions, key=lambda revision: revision.generation)
-    if newest.version == rollout.challenger:
+    newest = newest_revision(service) if service is not None else None
+    if service is None or newest is None or s.observed == 0 or newest.version == rollout.challenger:
         return ()
     return tuple(r.name for r in service.revisions if r.version == rollout.challenger and not r.ready)
 
