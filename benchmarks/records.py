@@ -50,7 +50,7 @@ from tests.integration.test_torchserve import Server, start, stop
 
 ROOT = Path(__file__).resolve().parents[1]
 Floats = NDArray[np.float64]
-SERVERS = ("up", "down")
+SERVERS = ("up", "down", "none")
 BAR = 1.02
 
 
@@ -74,10 +74,10 @@ class Arm:
         return sum(len(one) for start in self.rounds for one in start)
 
 
-def all_arms() -> list[Arm]:
+def all_arms(servers: list[str]) -> list[Arm]:
     """Of each server: not recorded, which the others are held against, recorded, not recorded once more."""
     kinds = (("off", False), ("on", True), ("off too", False))
-    return [Arm(f"{server}, {kind}", server, recorded) for server in SERVERS for kind, recorded in kinds]
+    return [Arm(f"{server}, {kind}", server, recorded) for server in servers for kind, recorded in kinds]
 
 
 def block(server: Server, bodies: list[bytes], rate: float, *, recorded: bool) -> Floats:
@@ -141,7 +141,7 @@ def servers(version: Path, folder: Path, order: list[str]) -> Iterator[dict[str,
         receiver = subprocess.Popen([sys.executable, "-m", "tests.receiver", str(ports[0])], cwd=ROOT)
         stack.callback(receiver.wait)
         stack.callback(receiver.terminate)
-        urls = {"up": f"http://127.0.0.1:{ports[0]}", "down": f"http://127.0.0.1:{ports[1]}"}
+        urls = {"up": f"http://127.0.0.1:{ports[0]}", "down": f"http://127.0.0.1:{ports[1]}", "none": ""}
         found = {}
         for name in order:
             os.environ["PUZZLE_MONITOR_URL"] = urls[name]
@@ -173,7 +173,7 @@ def measure(
             bodies = requests(pieces, options.requests, f"{arm.name}-{start}-{number}")
             arm.rounds[-1].append(block(server, bodies, options.rate, recorded=arm.recorded))
             # What a block leaves to the thread beside it belongs to that block and must not fall on the next.
-            time.sleep(1.2)
+            time.sleep(1.6)
             arm.cpu += server_cpu(server) - before
 
 
@@ -226,6 +226,7 @@ def report(arms: list[Arm], seed: int) -> dict[str, dict[str, float]]:
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--servers", nargs="+", choices=SERVERS, default=list(SERVERS), help="which to measure")
     parser.add_argument("--restarts", type=int, default=2, help="times that the servers are started")
     parser.add_argument("--rounds", type=int, default=25, help="blocks of each kind for each start")
     parser.add_argument("--requests", type=int, default=100, help="in each block")
@@ -233,13 +234,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON as well")
     options = parser.parse_args()
-    arms = all_arms()
+    arms = all_arms(options.servers)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="records-") as name:
         version, pieces = make_version(Path(name))
         for start in range(options.restarts):
             # The order of starting is turned, so that nobody is always the first.
-            order = [SERVERS[(start + index) % len(SERVERS)] for index in range(len(SERVERS))]
+            order = [*options.servers[start % len(options.servers) :], *options.servers[: start % len(options.servers)]]
             folder = Path(name) / str(start)
             folder.mkdir()
             with servers(version, folder, order) as running:
