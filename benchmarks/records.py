@@ -1,15 +1,18 @@
 """What recording predictions costs serving: off, on, and on while the monitor is down, side by side.
 
-    python benchmarks/records.py [--restarts 2] [--rounds 25] [--requests 100] [--rate 60] [--seed 1] [--json]
+    python benchmarks/records.py [--servers up down none] [--restarts 2] [--rounds 20] [--requests 600] [--rate 100]
+                                 [--seed 1] [--json]
 
 Two processes of the same code differ by more than recording costs, for as long as they run. So what is compared is
-one process with itself: two TorchServes of one version run, one whose monitor takes records and one whose monitor
-is down, and blocks of requests that are recorded take turns with blocks that are not (header Puzzlenet-Replay: such
-a request is neither recorded nor counted by class). A second block of that kind in each round tells how far two
-equal blocks are apart, which is what such a comparison can tell at all. The order is drawn anew in every round, so
-that what else the machine does falls on all alike; one request at a time, so that one stall of the machine is one
-slow answer. Not in the difference: the network's embedding, which a server that records computes for every request
-(0.04 ms, docs/model.md).
+one process with itself: three TorchServes of one version run, one whose monitor takes records, one whose monitor
+is down and one that has none, and blocks of requests that are recorded take turns with blocks that are not (header
+Puzzlenet-Replay: such a request is neither recorded nor counted by class; what the counting costs is the difference
+of the server that has no monitor). A second block of that kind in each round tells how far two equal blocks are
+apart, which is what such a comparison can tell at all. The order is drawn anew in every round, so that what else the
+machine does falls on all alike; one request at a time, so that one stall of the machine is one slow answer. A block
+takes several seconds, because records are handed over and sent once a second: what is sent after the block's end is
+in no answer's time. Not in the difference: the network's embedding, which a server that records computes for every
+request (0.04 ms, docs/model.md).
 
 Ratios come with a bootstrap over starts and over rounds within; the CPU time of each server, which hardly depends
 on what else runs, stands beside the quantiles. On a machine that is busy otherwise run it as
@@ -228,9 +231,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--servers", nargs="+", choices=SERVERS, default=list(SERVERS), help="which to measure")
     parser.add_argument("--restarts", type=int, default=2, help="times that the servers are started")
-    parser.add_argument("--rounds", type=int, default=25, help="blocks of each kind for each start")
-    parser.add_argument("--requests", type=int, default=100, help="in each block")
-    parser.add_argument("--rate", type=float, default=60.0, help="requests a second")
+    parser.add_argument("--rounds", type=int, default=20, help="blocks of each kind for each start")
+    parser.add_argument("--requests", type=int, default=600, help="in each block")
+    parser.add_argument("--rate", type=float, default=100.0, help="requests a second")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON as well")
     options = parser.parse_args()

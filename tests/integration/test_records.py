@@ -86,6 +86,14 @@ def _until(server: Server, series: str, least: float, timeout: float = 60.0) -> 
     return value
 
 
+def _until_nothing_waits(server: Server, timeout: float = 60.0) -> None:
+    """Wait until the queue is empty, and the server's counters say so."""
+    deadline = time.monotonic() + timeout
+    while (waiting := server.counters()["puzzlenet_records_queue"]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not waiting
+
+
 def _memory(server: Server) -> int:
     """Resident bytes of the worker, the biggest process below the server."""
     parents = {}
@@ -123,6 +131,7 @@ def test_a_monitor_in_any_mood_costs_serving_nothing(
     server: Server, receiver: Receiver, image: bytes, mood: Mood | Literal["down"]
 ) -> None:
     port, name = receiver.port, mood.replace(" ", "-")
+    _until_nothing_waits(server)
     usual = _ask(server, image, f"{name}-before", 60)
     if mood == "down":
         receiver.stop()
@@ -172,7 +181,7 @@ def _arrived_after(server: Server, receiver: Receiver, image: bytes, name: str) 
 
 
 def test_nothing_grows_while_the_monitor_is_away(server: Server, receiver: Receiver, image: bytes) -> None:
-    time.sleep(2.5)  # until everything of before has been told
+    _until_nothing_waits(server)
     before = server.counters()["puzzlenet_records_dropped_total"]
     receiver.mood = "broken"
     try:
