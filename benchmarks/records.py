@@ -112,7 +112,7 @@ def requests(pieces: list[bytes], count: int, name: str) -> list[bytes]:
 
 
 def server_cpu(server: Server) -> float:
-    """CPU seconds so far of everything below the server: Java, the worker with the network, the thread beside it."""
+    """CPU seconds so far of everything below the server: Java, the worker with the network, the process that sends."""
     parents, seconds = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -175,7 +175,7 @@ def measure(
             before = server_cpu(server)
             bodies = requests(pieces, options.requests, f"{arm.name}-{start}-{number}")
             arm.rounds[-1].append(block(server, bodies, options.rate, recorded=arm.recorded))
-            # What a block leaves to the thread beside it belongs to that block and must not fall on the next.
+            # What a block leaves to be sent belongs to that block and must not fall on the next.
             time.sleep(1.6)
             arm.cpu += server_cpu(server) - before
 

@@ -136,6 +136,7 @@ def _load(model_dir: Path, context: Any) -> Handler:
     keys = [(PREDICTIONS, label) for label in predictor.config.classes]
     # What is a part of another is told after it: a scrape between the two must not find more parts than wholes.
     counters = Counters(export, [*keys, (LOW, ""), (BAD_INPUT, "")])
+    atexit.register(counters.close)
     if records is None:
         return Handler(predictor, version, counters)
     recorder = Recorder(records, predictor.config.classes, export)

@@ -14,28 +14,28 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 from puzzlenet.records.encode import Encoded, Encoder, Seen, as_jpeg
+from puzzlenet.records.pause import pause
 from puzzlenet.records.sender import Reply, Sender
-from puzzlenet.records.settings import RecordSettings
+from puzzlenet.records.settings import BATCH, HURRIED_S, RecordSettings
 from puzzlenet.records.tally import Hushed, Report
 
 log = logging.getLogger("puzzlenet")
-BATCH = 200
 BATCH_BYTES = 1024 * 1024
 # The other process hands over once a second, and batches come of that.
 INTERVAL_S = 0.25
 KEEP_S = 600.0
 PICTURE_TRIES = 3
 _CHUNK = 50
-_HURRIED_S = 0.02
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+_LAST_REPORT_S = 0.5
 
 
 class Outbox:
-    """Takes records and sends them, telling ``say`` how far it is. `close` ends it."""
+    """Takes records and sends them, saying to ``tell`` how far it is. `close` ends it."""
 
-    def __init__(self, settings: RecordSettings, classes: Sequence[str], say: Callable[[Report], None]) -> None:
+    def __init__(self, settings: RecordSettings, classes: Sequence[str], tell: Callable[[Report], None]) -> None:
         self._encoder = Encoder(settings.origin, classes)
-        self._tell = say
+        self._tell = tell
         self._sender = Sender(settings)
         self._seen: deque[Seen] = deque()
         self._encoded: deque[Encoded] = deque()
@@ -64,17 +64,18 @@ class Outbox:
             self._wake.set()
 
     def hurry(self) -> None:
-        """Send what waits now, rather than when a batch is full or a second old."""
+        """Send what waits now."""
         self._hurried = True
         self._wake.set()
 
     def close(self, timeout: float) -> None:
         """Send what waits for at most ``timeout`` seconds, give up the rest."""
-        self._closing = True
+        self._closing, self._rushed = True, False
         self.hurry()
         self._thread.join(timeout)
         self._stopped = True
         self._wake.set()
+        self._thread.join(_LAST_REPORT_S)
 
     @property
     def pending(self) -> int:
@@ -105,7 +106,7 @@ class Outbox:
             wait = self._not_before - time.monotonic()
             if wait > 0:
                 return min(wait, INTERVAL_S)
-        return _HURRIED_S if self._hurried else INTERVAL_S
+        return HURRIED_S if self._hurried else INTERVAL_S
 
     def _turn(self) -> None:
         if self._hurried and not self._rushed:
@@ -220,7 +221,7 @@ class Outbox:
     def _later(self, reply: Reply) -> None:
         """Pause before the next try, twice as long each time, and give up what is too old by now."""
         self._failures += 1
-        longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(self._failures, 10))
+        longest = pause(self._failures + 1, _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
         # Half of it is chance: servers that failed together must not all come back together.
         jittered = longest * (0.5 + random.random() / 2)  # noqa: S311
         now = time.monotonic()

@@ -34,10 +34,18 @@ def _reports() -> Callable[[Report], None]:
     return say
 
 
+def _hang_up() -> None:
+    """Let go of the worker's standard error: TorchServe takes its end for the end of the worker that it has now."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+
+
 def main() -> None:
     """Send what comes on standard input until it ends, then what is left."""
     # What ends the server by a signal to all ends this one by the end of its input.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     os.nice(_NICENESS)
     say = _reports()
@@ -48,6 +56,7 @@ def main() -> None:
             outbox.hurry()
         else:
             outbox.take(seen)
+    _hang_up()
     outbox.close(LAST_WORDS_S)
 
 

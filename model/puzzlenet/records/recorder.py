@@ -24,13 +24,13 @@ from puzzlenet.images import sniff
 from puzzlenet.predictor import Prediction
 from puzzlenet.records.courier import Courier
 from puzzlenet.records.encode import Seen, dimensions
-from puzzlenet.records.settings import RecordSettings
+from puzzlenet.records.pause import pause
+from puzzlenet.records.settings import BATCH, HURRIED_S, RecordSettings
 from puzzlenet.records.tally import Hushed, Report, Tally
+from puzzlenet.records.wire import frame
 
 log = logging.getLogger("puzzlenet")
-INTERVAL_S = 1.0
-_BATCH = 200
-_HURRIED_S = 0.02
+INTERVAL_S = 0.5
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 60.0
 _PICTURE_BURST = 20.0
 
@@ -99,7 +99,7 @@ class Recorder:
         self._offered += 1
         self._offered_bytes += seen.held
         self._seen.append(seen)
-        if len(self._seen) == _BATCH:
+        if len(self._seen) == BATCH:
             self._wake.set()
 
     def _room(self, report: Report) -> int:
@@ -125,7 +125,9 @@ class Recorder:
         return self._offered - report.taken + report.records + report.images
 
     def hurry(self) -> None:
-        """Send what waits now, rather than when a batch is full or a second old."""
+        """Send what waits now."""
+        if not self._hurried:
+            self._not_before = 0.0
         self._hurried = True
         self._wake.set()
 
@@ -139,18 +141,19 @@ class Recorder:
 
     def _run(self) -> None:
         while not self._closing:
-            self._wake.wait(_HURRIED_S if self._hurried else INTERVAL_S)
+            self._wake.wait(HURRIED_S if self._hurried else INTERVAL_S)
             self._wake.clear()
             self._turn()
-            self._tally.show(self._report, self.pending)
         self._turn()
         if self._courier:
-            self._courier.end(self._timeout)
-            self._gone(self._courier)
+            with contextlib.suppress(OSError):
+                self._courier.end(self._timeout)
+            self._gone(self._courier, kill=False)
         self._report = self._report.ended(self._offered, self._offered_bytes)
         self._tally.show(self._report, self.pending)
 
     def _turn(self) -> None:
+        """One look at everything. Whatever goes wrong, the next one comes."""
         try:
             if self._courier is None and time.monotonic() >= self._not_before:
                 self._courier = Courier(self._settings, self._classes)
@@ -158,34 +161,40 @@ class Recorder:
                 self._hand_over(self._courier)
         except (OSError, EOFError) as exc:
             self._start_again(exc)
+        except Exception as exc:
+            log.exception("recording goes on after a fault of its own")
+            self._start_again(exc)
         if not self.pending:
             self._hurried = False
+        self._tally.show(self._report, self.pending)
 
     def _hand_over(self, courier: Courier) -> None:
         while self._seen:
-            courier.give(self._seen[0])
+            seen = self._seen[0]
+            courier.give(frame(seen))
             self._written += 1
-            self._written_bytes += self._seen.popleft().held
+            self._written_bytes += seen.held
+            self._seen.popleft()
         if self._hurried:
             courier.hurry()
         courier.hear()
         self._report = courier.report.after(self._before)
-        if courier.report.taken:
+        if courier.report.sent:
             self._failures = 0
 
     def _start_again(self, why: Exception) -> None:
-        """The process is gone, or none could be started: another one, after a pause that doubles each time."""
+        """The process is gone or stuck, or none could be started: another one, after a pause."""
         if self._courier:
-            self._gone(self._courier)
+            self._gone(self._courier, kill=True)
         self._failures += 1
-        self._not_before = time.monotonic() + min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(self._failures, 10))
-        self._warn("process", "the process that sends records has ended and is started again: %s", why)
+        self._not_before = time.monotonic() + pause(self._failures, _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+        self._warn("process", "the process that sends records is started again: %s: %s", type(why).__name__, why)
 
-    def _gone(self, courier: Courier) -> None:
+    def _gone(self, courier: Courier, *, kill: bool) -> None:
         """Its last words, and what it had and nobody knows anything of has failed."""
-        with contextlib.suppress(OSError, EOFError):
+        with contextlib.suppress(OSError, EOFError, ValueError):
             courier.hear()
-        courier.drop()
+        courier.drop(kill=kill)
         self._courier = None
         report = courier.report.after(self._before)
         self._report = self._before = report.ended(self._written, self._written_bytes)

@@ -79,7 +79,7 @@ class Report:
             records=0,
             images=0,
             held=0,
-            failed=self.failed + written - self.taken + self.records,
+            failed=written - self.sent - sum(self.refused.values()),
             pictures=_sum(self.pictures, {"failed": self.images}),
         )
 

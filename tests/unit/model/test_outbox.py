@@ -13,7 +13,7 @@ import pytest
 from puzzlenet.records import outbox as module
 from puzzlenet.records.encode import Seen
 from puzzlenet.records.outbox import Outbox
-from puzzlenet.records.settings import Origin, RecordSettings
+from puzzlenet.records.settings import BATCH, Origin, RecordSettings
 from puzzlenet.records.tally import Report
 from tests.receiver import Receiver
 
@@ -102,7 +102,7 @@ def test_batches_are_bounded_in_number_and_bytes(
     monkeypatch.setattr(module, "BATCH_BYTES", 1 << 20)
     _take(box, picture(), *(f"b-{index}" for index in range(450)))
     receiver.wait_for(900)
-    assert max(len(batch) for batch in receiver.batches) == module.BATCH
+    assert max(len(batch) for batch in receiver.batches) == BATCH
 
 
 @pytest.mark.parametrize("mood", ["broken", "busy", "hangs up"])
