@@ -159,14 +159,14 @@ class Recorder:
                 self._courier = Courier(self._settings, self._classes)
             if self._courier:
                 self._hand_over(self._courier)
+            if not self.pending:
+                self._hurried = False
+            self._tally.show(self._report, self.pending)
         except (OSError, EOFError) as exc:
             self._start_again(exc)
         except Exception as exc:
             log.exception("recording goes on after a fault of its own")
             self._start_again(exc)
-        if not self.pending:
-            self._hurried = False
-        self._tally.show(self._report, self.pending)
 
     def _hand_over(self, courier: Courier) -> None:
         while self._seen:
