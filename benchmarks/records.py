@@ -18,6 +18,7 @@ Two ratios of the p99: of all requests together, with a bootstrap over starts an
 round, the median of the rounds' own ratios, which a bad minute of the machine does not move; the verdict is on the
 latter. The CPU time of each server, which hardly depends on what else runs, stands beside the quantiles. On a machine
 that is busy otherwise run it as `chrt -r 5 python benchmarks/records.py` (root): it then runs before everything else.
+All its processes have one priority then, and the lower one of the process that sends counts for nothing.
 The model is hardly trained and so unsure of nearly everything: as many pictures are sent as the recorder's rate
 allows, which a good model comes nowhere near.
 """
@@ -142,7 +143,9 @@ def servers(version: Path, folder: Path, order: list[str]) -> Iterator[dict[str,
     """The servers, started in this order, ready."""
     with ExitStack() as stack:
         ports = [_free_port() for _ in range(2)]
-        receiver = subprocess.Popen([sys.executable, "-m", "tests.receiver", str(ports[0])], cwd=ROOT)
+        # It stands for the monitor, which is on another machine: its work is not a cost of serving.
+        command = ["nice", "-n", "19", sys.executable, "-m", "tests.receiver", str(ports[0])]
+        receiver = subprocess.Popen(command, cwd=ROOT)
         stack.callback(receiver.wait)
         stack.callback(receiver.terminate)
         urls = {"up": f"http://127.0.0.1:{ports[0]}", "down": f"http://127.0.0.1:{ports[1]}", "none": ""}
