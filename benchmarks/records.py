@@ -10,7 +10,7 @@ Puzzlenet-Replay: such a request is neither recorded nor counted by class; what 
 of the server that has no monitor). A second block of that kind in each round tells how far two equal blocks are
 apart, which is what such a comparison can tell at all. The order is drawn anew in every round, so that what else the
 machine does falls on all alike; one request at a time, so that one stall of the machine is one slow answer. A block
-takes several seconds, because records are handed over twice a second and sent after that: what is sent after the
+takes several seconds, because records are sent once a second: what is sent after the
 block's end is in no answer's time. Not in the difference: the network's embedding, which a server that records
 computes for every request (0.04 ms, docs/model.md).
 
@@ -18,7 +18,6 @@ Two ratios of the p99: of all requests together, with a bootstrap over starts an
 round, the median of the rounds' own ratios, which a bad minute of the machine does not move; the verdict is on the
 latter. The CPU time of each server, which hardly depends on what else runs, stands beside the quantiles. On a machine
 that is busy otherwise run it as `chrt -r 5 python benchmarks/records.py` (root): it then runs before everything else.
-All its processes have one priority then, and the lower one of the process that sends counts for nothing.
 The model is hardly trained and so unsure of nearly everything: as many pictures are sent as the recorder's rate
 allows, which a good model comes nowhere near.
 """
@@ -114,7 +113,7 @@ def requests(pieces: list[bytes], count: int, name: str) -> list[bytes]:
 
 
 def server_cpu(server: Server) -> float:
-    """CPU seconds so far of everything below the server: Java, the worker with the network, the process that sends."""
+    """CPU seconds so far of everything below the server: Java, the worker with the network, the thread beside it."""
     parents, seconds = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -180,7 +179,7 @@ def measure(
             bodies = requests(pieces, options.requests, f"{arm.name}-{start}-{number}")
             arm.rounds[-1].append(block(server, bodies, options.rate, recorded=arm.recorded))
             # What a block leaves to be sent belongs to that block and must not fall on the next.
-            time.sleep(1.0)
+            time.sleep(1.2)
             arm.cpu += server_cpu(server) - before
 
 

@@ -8,7 +8,6 @@ only, and run with ``python -I``: this process lives as long as the pod, next to
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -40,7 +39,6 @@ def supervise(command: list[str], *, drain: float, grace: float, port: int) -> i
         signal.signal(number, ask)
     child = subprocess.Popen(command)
     while not asked.is_set():
-        bury_orphans(child.pid)
         # Waits for both the child and a signal; a pod's end is not delayed by more than this.
         with contextlib.suppress(subprocess.TimeoutExpired):
             return child.wait(timeout=0.2)
@@ -56,13 +54,6 @@ def supervise(command: list[str], *, drain: float, grace: float, port: int) -> i
         child.kill()
         child.wait()
     return 0
-
-
-def bury_orphans(child: int) -> None:
-    """Let go of ended processes that have nobody else: what a worker had started that was killed."""
-    with contextlib.suppress(ChildProcessError):
-        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid != child:
-            os.waitpid(ended.si_pid, os.WNOHANG)
 
 
 def wait_for_queue(port: int, timeout: float) -> int:

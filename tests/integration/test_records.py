@@ -1,9 +1,7 @@
 """Records from a real TorchServe to a real HTTP server that is down, slow, broken or rude: serving does not notice."""
 
 import base64
-import contextlib
 import json
-import os
 import signal
 import statistics
 import time
@@ -88,17 +86,8 @@ def _until(server: Server, series: str, least: float, timeout: float = 60.0) -> 
     return value
 
 
-def _until_nothing_waits(server: Server, timeout: float = 60.0) -> None:
-    """Wait until the queue is empty, and the server's counters say so; what they say is a second old."""
-    time.sleep(1.5)
-    deadline = time.monotonic() + timeout
-    while (waiting := server.counters()["puzzlenet_records_queue"]) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not waiting
-
-
 def _memory(server: Server) -> int:
-    """Resident bytes of the Python processes below the server: the worker, and the one that sends."""
+    """Resident bytes of the worker, the biggest process below the server."""
     parents = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -107,11 +96,11 @@ def _memory(server: Server) -> int:
             continue
         fields = text.rsplit(")", 1)[1].split()
         parents[int(status.parent.name)] = (int(fields[1]), "python" in text, int(fields[21]) * 4096)
-    below = {server.process.pid}
+    below, sizes = {server.process.pid}, [0]
     for _ in range(3):
         below |= {pid for pid, (parent, _, _) in parents.items() if parent in below}
-    sizes = [size for pid, (_, python, size) in parents.items() if pid in below and python]
-    return sum(sizes)
+    sizes += [size for pid, (_, python, size) in parents.items() if pid in below and python]
+    return max(sizes)
 
 
 def test_every_prediction_of_every_protocol_arrives_once(server: Server, receiver: Receiver, image: bytes) -> None:
@@ -134,14 +123,12 @@ def test_a_monitor_in_any_mood_costs_serving_nothing(
     server: Server, receiver: Receiver, image: bytes, mood: Mood | Literal["down"]
 ) -> None:
     port, name = receiver.port, mood.replace(" ", "-")
-    _until_nothing_waits(server)
-    dropped = server.counters()["puzzlenet_records_dropped_total"]
     usual = _ask(server, image, f"{name}-before", 60)
     if mood == "down":
         receiver.stop()
     else:
         receiver.mood = mood
-    asked = receiver.posts
+    asked = receiver.requests
     try:
         while_away = _ask(server, image, f"{name}-away", 120)
         if mood != "down":
@@ -155,20 +142,21 @@ def test_a_monitor_in_any_mood_costs_serving_nothing(
     assert statistics.median(while_away) < 3 * statistics.median(usual) + 0.1
     assert max(while_away) < max(usual) + 4.0
     arrived = _arrived_after(server, receiver, image, name)
+    counters = server.counters()
     if mood == "unauthorised":
-        _until(server, 'puzzlenet_records_refused_total{reason="401"', 1)
+        assert counters['puzzlenet_records_refused_total{reason="401"'] > 0
     else:
         missing = {f"{name}-away-{index}" for index in range(120)} - arrived
-        _until(server, "puzzlenet_records_dropped_total", dropped + len(missing), timeout=5.0)  # none is lost uncounted
+        assert len(missing) <= counters["puzzlenet_records_dropped_total"], "nothing is lost that is not counted"
     assert TOKEN not in server.log.read_text()
 
 
 def _until_asked(receiver: Receiver, before: int, timeout: float = 30.0) -> None:
     """Wait until the mood has met a batch: a fast machine answers all pieces before the first one is sent."""
     deadline = time.monotonic() + timeout
-    while receiver.posts == before and time.monotonic() < deadline:
+    while receiver.requests == before and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert receiver.posts > before, "nothing was sent to the monitor at all"
+    assert receiver.requests > before, "nothing was sent to the monitor at all"
 
 
 def _arrived_after(server: Server, receiver: Receiver, image: bytes, name: str) -> set[str]:
@@ -185,7 +173,6 @@ def _arrived_after(server: Server, receiver: Receiver, image: bytes, name: str) 
 
 
 def test_nothing_grows_while_the_monitor_is_away(server: Server, receiver: Receiver, image: bytes) -> None:
-    _until_nothing_waits(server)
     before = server.counters()["puzzlenet_records_dropped_total"]
     receiver.mood = "broken"
     try:
@@ -221,36 +208,6 @@ def test_a_monitor_that_is_away_does_not_hold_up_the_end(version: Path, image: b
     assert server.process.wait(timeout=60) == 0
     assert time.monotonic() - started < 15
     assert "20 records of predictions are lost with this pod" in server.log.read_text()
-
-
-def test_a_worker_that_is_killed_while_the_monitor_is_slow_is_replaced_once(
-    version: Path, image: bytes, tmp_path: Path
-) -> None:
-    receiver = Receiver(mood="slow").start()
-    server = _serve(version, tmp_path, receiver)
-    _ask(server, image, "first", 20)
-    _until_asked(receiver, 0)
-    _ask(server, image, "second", 20)
-    time.sleep(1.0)  # the sending process has all of it
-    os.kill(_worker(server), signal.SIGKILL)
-    deadline = time.monotonic() + 60
-    while server.log.read_text().count("predictions are recorded at") < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(3.0)  # longer than the sending process of before may go on
-    _ask(server, image, "third", 5)
-    said = server.log.read_text()
-    assert said.count("predictions are recorded at") == 2, said
-    receiver.stop()
-    stop(server)
-
-
-def _worker(server: Server) -> int:
-    """The process with the network."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if b"model_service_worker" in (text := path.read_bytes()) and str(server.log.parent).encode() in text:
-                return int(path.parent.name)
-    raise AssertionError("there is no worker")
 
 
 def test_the_monitor_itself_takes_records_and_pictures(version: Path, image: bytes, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """From what was seen to JSON: image statistics, the record's text, and the JPEG of a sampled picture.
 
-Everything but `dimensions` runs in the sending process. Statistics are of the pixels that the network was given:
+Everything but `dimensions` runs in the background thread. Statistics are of the pixels that the network was given:
 they are decoded already, and a fault that does not show there cannot mislead the network.
 """
 

@@ -1,58 +1,70 @@
-"""Predictions, from the thread that answers to a process of their own that sends them.
+"""A bounded queue between the thread that answers and the one that sends.
 
-`Recorder.offer` is all that an answer waits for: an object appended to a deque, no lock, no wake-up, no copy. A thread
-writes what is there into a pipe now and then, some microseconds of Python for each record. Statistics, JSON, JPEGs and
-HTTP are the other process's (`puzzlenet.records.process`): they would take Python's interpreter lock from the network,
-each of whose layers has to have it (docs/adr/0023).
+`Recorder.offer` is all that serving pays: an object appended to a deque, no lock, no wake-up, no copy. Everything
+else happens in one thread, in steps of under a millisecond with a pause after each, because the two share Python's
+interpreter lock: a thread that computes for 20 ms makes each of the network's layers wait for it. For the same
+reason the thread has no lower priority: held back by other processes it would hold that lock all the longer.
 
-What waits, here and there, is bounded in number and in bytes. A full queue drops what is new and counts it.
+What waits is bounded in number and in bytes. A full queue drops what is new and counts it. While the monitor is away,
+what has waited for `KEEP_S` is given up, so that the queue holds the latest and not the beginning of an outage.
 """
 
-import contextlib
 import logging
+import os
 import random
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from puzzlenet.counters import Export
 from puzzlenet.images import sniff
 from puzzlenet.predictor import Prediction
-from puzzlenet.records.courier import Courier
-from puzzlenet.records.encode import Seen, dimensions
-from puzzlenet.records.pause import pause
-from puzzlenet.records.settings import BATCH, HURRIED_S, RecordSettings
-from puzzlenet.records.tally import Hushed, Report, Tally
-from puzzlenet.records.wire import frame
+from puzzlenet.records.encode import Encoded, Encoder, Seen, as_jpeg, dimensions
+from puzzlenet.records.sender import Reply, Sender
+from puzzlenet.records.settings import RecordSettings
+from puzzlenet.records.tally import Export, Hushed, Tally
 
 log = logging.getLogger("puzzlenet")
-INTERVAL_S = 0.5
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 60.0
+BATCH = 200
+BATCH_BYTES = 1024 * 1024
+INTERVAL_S = 1.0
+KEEP_S = 600.0
+PICTURE_TRIES = 3
+_CHUNK = 4
+_BREATH_S = 0.001
+_HURRIED_S = 0.02
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _PICTURE_BURST = 20.0
 
 
 class Recorder:
-    """Takes the predictions of one server and has them sent. `close` ends it."""
+    """Takes the predictions of one server and sends them in the background. `close` ends it."""
 
     def __init__(self, settings: RecordSettings, classes: Sequence[str], export: Export) -> None:
-        self._settings, self._classes = settings, tuple(classes)
+        self._settings = settings
+        self._encoder = Encoder(settings.origin, classes)
+        self._export = export
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._sender = Sender(self._settings)
         self._seen: deque[Seen] = deque()
-        # The first two are counted by the thread that answers, the others by the one that hands over.
-        self._offered = self._offered_bytes = self._written = self._written_bytes = 0
+        self._encoded: deque[Encoded] = deque()
+        self._pictures: deque[Encoded] = deque()
+        # Each is written by one thread only, so that their difference needs no lock.
+        self._bytes_in = self._bytes_out = 0
         self._savings, self._saved_at = _PICTURE_BURST, time.monotonic()
-        self._courier: Courier | None = None
-        # Of all processes so far, and of those before the present one.
-        self._report = self._before = Report()
-        self._failures, self._not_before = 0, 0.0
-        self._hurried = self._closing = False
-        self._timeout = 0.0
-        self._warn = Hushed(log)
-        self._tally = Tally(export)
-        self._tally.show(self._report, 0)
+        self._failures = self._picture_failures = 0
+        self._not_before = 0.0
+        self._hurried = self._rushed = self._closing = self._stopped = False
+        self._say = Hushed(log)
+        self._tally = Tally(self._export)
+        self._tally.report(0)
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="puzzlenet-records", daemon=True)
         self._thread.start()
@@ -70,6 +82,8 @@ class Recorder:
         """Take the predictions of one request. Never waits and never raises."""
         left = len(ids)
         try:
+            if self._pid != os.getpid():
+                self._begin()  # a fork has no thread; what waited is the parent's to send
             now = time.time()
             for index, (record, picture, prediction) in enumerate(zip(ids, pictures, predictions, strict=True)):
                 seen = Seen(
@@ -88,22 +102,18 @@ class Recorder:
                 left -= 1
         except Exception as exc:
             self._tally.dropped += left
-            self._warn("offer", "a prediction cannot be recorded: %s: %s", type(exc).__name__, exc)
+            self._say("offer", "a prediction cannot be recorded: %s: %s", type(exc).__name__, exc)
 
     def _put(self, seen: Seen) -> None:
-        report = self._report
-        waiting = self._offered - report.taken + report.records
-        if self._closing or waiting >= self._settings.queue or seen.held > self._room(report):
+        waiting = len(self._seen) + len(self._encoded)
+        room = self._settings.queue_bytes - (self._bytes_in - self._bytes_out)
+        if self._closing or waiting >= self._settings.queue or seen.held > room:
             self._tally.dropped += 1
             return
-        self._offered += 1
-        self._offered_bytes += seen.held
+        self._bytes_in += seen.held
         self._seen.append(seen)
         if len(self._seen) == BATCH:
             self._wake.set()
-
-    def _room(self, report: Report) -> int:
-        return self._settings.queue_bytes - (self._offered_bytes - report.taken_bytes + report.held)
 
     def _wanted(self, prediction: Prediction, size: int) -> bool:
         """Whether to send the picture: uncertain or by chance, and within the rate and half of the memory."""
@@ -112,7 +122,7 @@ class Recorder:
         now, rate = time.monotonic(), self._settings.image_rate
         self._savings = min(_PICTURE_BURST, self._savings + (now - self._saved_at) * rate)
         self._saved_at = now
-        if self._savings < 1.0 or size > self._room(self._report) - self._settings.queue_bytes / 2:
+        if self._savings < 1.0 or self._bytes_in - self._bytes_out + size > self._settings.queue_bytes / 2:
             self._tally.skipped += 1
             return False
         self._savings -= 1.0
@@ -121,80 +131,151 @@ class Recorder:
     @property
     def pending(self) -> int:
         """Records and pictures that the monitor does not have yet; never less than there are."""
-        report = self._report
-        return self._offered - report.taken + report.records + report.images
+        return len(self._seen) + len(self._encoded) + len(self._pictures)
 
     def hurry(self) -> None:
-        """Send what waits now."""
-        if not self._hurried:
-            self._not_before = 0.0
+        """Send what waits now, rather than when a batch is full or a second old."""
         self._hurried = True
         self._wake.set()
 
     def close(self, timeout: float) -> None:
-        """Take nothing more, have what waits sent for at most ``timeout`` seconds, give up the rest."""
-        self._timeout, self._closing = timeout, True
+        """Take nothing more, send what waits for at most ``timeout`` seconds, give up the rest."""
+        self._closing = True
         self.hurry()
         self._thread.join(timeout)
+        self._stopped = True
+        self._wake.set()
 
-    # ---- the thread that hands over
+    # ---- the background thread
 
     def _run(self) -> None:
-        while not self._closing:
-            self._wake.wait(HURRIED_S if self._hurried else INTERVAL_S)
+        while not self._stopped and not (self._closing and not self.pending):
+            self._wake.wait(self._pause())
             self._wake.clear()
-            self._turn()
-        self._turn()
-        if self._courier:
-            with contextlib.suppress(OSError):
-                self._courier.end(self._timeout)
-            self._gone(self._courier, kill=False)
-        self._report = self._report.ended(self._offered, self._offered_bytes)
-        self._tally.show(self._report, self.pending)
+            try:
+                self._turn()
+            except Exception as exc:
+                log.exception("recording goes on after a fault of its own")
+                self._later(Reply(0, f"{type(exc).__name__}: {exc}"))
+        if left := len(self._seen) + len(self._encoded):
+            self._tally.failed += left
+            log.warning("%d records were not sent before the end", left)
+        self._tally.report(0)
+        self._sender.close()
+
+    def _pause(self) -> float:
+        if self._encoded or self._pictures:
+            wait = self._not_before - time.monotonic()
+            if wait > 0:
+                return min(wait, INTERVAL_S)
+        return _HURRIED_S if self._hurried else INTERVAL_S
 
     def _turn(self) -> None:
-        """One look at everything. Whatever goes wrong, the next one comes."""
-        try:
-            if self._courier is None and time.monotonic() >= self._not_before:
-                self._courier = Courier(self._settings, self._classes)
-            if self._courier:
-                self._hand_over(self._courier)
-            if not self.pending:
-                self._hurried = False
-            self._tally.show(self._report, self.pending)
-        except (OSError, EOFError) as exc:
-            self._start_again(exc)
-        except Exception as exc:
-            log.exception("recording goes on after a fault of its own")
-            self._start_again(exc)
-
-    def _hand_over(self, courier: Courier) -> None:
+        if self._hurried and not self._rushed:
+            self._rushed, self._not_before = True, 0.0
         while self._seen:
-            seen = self._seen[0]
-            courier.give(frame(seen))
-            self._written += 1
-            self._written_bytes += seen.held
+            self._encode()
+            time.sleep(_BREATH_S)
+        while self._encoded and self._may_send():
+            self._send_batch()
+        while self._pictures and self._may_send() and len(self._seen) < BATCH:
+            self._send_picture()
+        if not self.pending:
+            self._hurried = self._rushed = False
+        self._tally.report(self.pending)
+
+    def _may_send(self) -> bool:
+        return not self._stopped and time.monotonic() >= self._not_before
+
+    def _encode(self) -> None:
+        """The next few; they leave the one queue after they are in the other, so that they are always counted."""
+        chunk = [self._seen[index] for index in range(min(_CHUNK, len(self._seen)))]
+        records: Sequence[Encoded | None]
+        try:
+            records = self._encoder.encode(chunk, time.monotonic())
+        except Exception as exc:
+            records = [None] * len(chunk)
+            self._say("encode", "predictions cannot be recorded: %s: %s", type(exc).__name__, exc)
+        for seen, record in zip(chunk, records, strict=True):
+            self._bytes_out += seen.held - (record.held if record else 0)
+            if record:
+                self._encoded.append(record)
+            else:
+                self._tally.refused["invalid"] += 1
             self._seen.popleft()
-        if self._hurried:
-            courier.hurry()
-        courier.hear()
-        self._report = courier.report.after(self._before)
-        if courier.report.sent:
-            self._failures = 0
 
-    def _start_again(self, why: Exception) -> None:
-        """The process is gone or stuck, or none could be started: another one, after a pause."""
-        if self._courier:
-            self._gone(self._courier, kill=True)
+    def _send_batch(self) -> None:
+        batch = self._next_batch()
+        reply = self._timed(lambda: self._sender.post([one.json for one in batch]))
+        if reply.again:
+            self._later(reply)
+            return
+        self._failures = 0
+        if reply.taken:
+            self._tally.sent += len(batch) - reply.conflicts
+            self._pictures.extend(one for one in batch if one.picture)
+        else:
+            self._tally.refused[str(reply.status)] += len(batch)
+            self._say(str(reply.status), "the monitor refuses records: %d %s", reply.status, reply.detail)
+        if reply.conflicts:
+            self._tally.refused["conflict"] += reply.conflicts
+            self._say("conflict", "%d ids came twice; clients must send ids that are unique, or none", reply.conflicts)
+        for one in batch:
+            self._bytes_out += len(one.json) if reply.taken else one.held
+            self._encoded.popleft()
+
+    def _next_batch(self) -> list[Encoded]:
+        size, batch = 0, list[Encoded]()
+        for one in islice(self._encoded, BATCH):
+            size += len(one.json) + 1
+            if batch and size > BATCH_BYTES:
+                break
+            batch.append(one)
+        return batch
+
+    def _send_picture(self) -> None:
+        one = self._pictures[0]
+        reply = Reply(400, "not a picture")
+        if one.picture:
+            try:
+                jpeg = as_jpeg(one.picture)
+            except (OSError, SyntaxError, ValueError) as exc:
+                reply = Reply(400, f"cannot be made a JPEG: {exc}")
+            else:
+                reply = self._timed(lambda: self._sender.put_picture(one.id, jpeg))
+        if reply.again and self._picture_failures + 1 < PICTURE_TRIES:
+            self._picture_failures += 1
+            self._later(reply)
+            return
+        self._failures = self._picture_failures = 0
+        outcome = "sent" if reply.taken else "failed" if reply.again else "refused"
+        self._tally.pictures[outcome] += 1
+        if outcome != "sent":
+            self._say("picture", "a picture is not kept by the monitor: %d %s", reply.status, reply.detail)
+        self._bytes_out += len(one.picture or b"")
+        self._pictures.popleft()
+
+    def _timed(self, send: Callable[[], Reply]) -> Reply:
+        started = time.monotonic()
+        reply = send()
+        self._tally.sends += 1
+        self._tally.seconds += time.monotonic() - started
+        return reply
+
+    def _later(self, reply: Reply) -> None:
+        """Pause before the next try, twice as long each time, and give up what is too old by now."""
         self._failures += 1
-        self._not_before = time.monotonic() + pause(self._failures, _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
-        self._warn("process", "the process that sends records is started again: %s: %s", type(why).__name__, why)
-
-    def _gone(self, courier: Courier, *, kill: bool) -> None:
-        """Its last words, and what it had and nobody knows anything of has failed."""
-        with contextlib.suppress(OSError, EOFError, ValueError):
-            courier.hear()
-        courier.drop(kill=kill)
-        self._courier = None
-        report = courier.report.after(self._before)
-        self._report = self._before = report.ended(self._written, self._written_bytes)
+        longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(self._failures, 10))
+        # Half of it is chance: servers that failed together must not all come back together.
+        jittered = longest * (0.5 + random.random() / 2)  # noqa: S311
+        now = time.monotonic()
+        self._not_before = now + max(jittered, reply.retry_after or 0.0)
+        self._say(
+            "away",
+            "the monitor takes no records at present (%s); %d wait",
+            f"{reply.status} {reply.detail}".strip(),
+            self.pending,
+        )
+        while self._encoded and now - self._encoded[0].since > KEEP_S:
+            self._bytes_out += self._encoded.popleft().held
+            self._tally.failed += 1

@@ -51,7 +51,7 @@ class Sender:
         self._pool = urllib3.connection_from_url(
             f"{parts.scheme}://{parts.netloc}",
             timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
-            retries=False,  # tries, and the pauses between them, are the outbox's
+            retries=False,  # tries, and the pauses between them, are the recorder's
             maxsize=1,
             **options,
         )

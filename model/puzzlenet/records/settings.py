@@ -10,12 +10,6 @@ from puzzlenet.errors import PuzzleNetError
 
 URL = "PUZZLE_MONITOR_URL"
 TOKEN_FILE = "PUZZLE_MONITOR_TOKEN_FILE"  # noqa: S105 - the name of a variable
-# Records in a request to the monitor at most; so many that wait are handed over and sent at once.
-BATCH = 200
-# Pause between two looks while somebody waits for the last records.
-HURRIED_S = 0.02
-# How long what waits may take to be sent once the server has died.
-LAST_WORDS_S = 2.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,252}")
 _TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")
 # Namespace, model and line come from the operator, the revision from Knative, the version from `puzzlenet serve`.

@@ -3,7 +3,6 @@
 import io
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,50 +17,10 @@ from puzzlenet.records.encode import Encoder, Seen, as_jpeg, dimensions, image_s
 from puzzlenet.records.identity import record_ids
 from puzzlenet.records.observed import ObservedPredictor
 from puzzlenet.records.settings import Origin, RecordSettings, from_environment, read_token
-from puzzlenet.records.wire import HURRY, frame, frames, opening, read_opening
 
 Picture = Callable[..., bytes]
 ORIGIN = Origin(namespace="lyon", model="line-1", line="line-1", revision="line-1-00001", version="sha256:abc")
 CLASSES = ("ok", "scratch")
-
-
-# ---- between the processes
-
-
-def test_a_record_crosses_the_pipe_as_it_is_and_only_whole() -> None:
-    rng = np.random.default_rng(3)
-    seen = [
-        Seen(
-            id=f"a-{index}",
-            at=1764353939.123456,
-            label="scratch",
-            probabilities=(0.25, 0.75),
-            picture_bytes=7,
-            format="png",
-            size=(640, 480),
-            pixels=rng.integers(0, 256, (8, 9, 3), dtype=np.uint8),
-            embedding=rng.normal(size=5).astype(np.float32),
-            picture=b"picture" if index else None,
-        )
-        for index in range(2)
-    ]
-    sent = b"".join([*frame(seen[0]), HURRY, *frame(seen[1])])
-    first, hurry, second = frames(io.BytesIO(sent))
-    assert hurry is None
-    for before, after in zip(seen, (first, second), strict=True):
-        assert after is not None and after.held == before.held
-        assert np.array_equal(before.pixels, after.pixels) and np.array_equal(before.embedding, after.embedding)
-        assert replace(after, pixels=before.pixels, embedding=before.embedding) == before
-    for length in range(len(sent)):
-        found = [one for one in frames(io.BytesIO(sent[:length])) if one]
-        assert [one.id for one in found] == ["a-0"] * (length >= len(frame(seen[0])[0])), "whole ones only"
-
-
-def test_settings_cross_the_pipe_without_the_token(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("a-secret")
-    settings = RecordSettings(url="http://monitor:8080", origin=ORIGIN, token_file=tmp_path / "token", queue=7)
-    line = opening(settings, CLASSES)
-    assert read_opening(io.BytesIO(line)) == (settings, CLASSES) and b"a-secret" not in line
 
 
 # ---- settings

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from puzzlenet.counters import Counters
 from puzzlenet.errors import BadDataError, PuzzleNetError
 from puzzlenet.handler import Handler
 from puzzlenet.manifest import verify
@@ -64,7 +63,7 @@ def test_answers_are_those_of_the_server(predictor: Predictor, version: Path, fo
     tally = score(predictor, _job(folder, tmp_path / "out", version=digest))
     rows = _rows(tmp_path / "out")
     assert len(rows) == tally.images == 37 and tally.bad == 4
-    server = Handler(Predictor.load(version), digest, Counters(lambda *_: None, []))
+    server = Handler(Predictor.load(version), digest)
     for path, row in rows.items():
         if row["error"] is None:
             reply, _ = server.one((folder / path).read_bytes(), "id")

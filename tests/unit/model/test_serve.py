@@ -116,24 +116,6 @@ def test_a_server_that_ends_by_itself_gives_its_own_exit_status() -> None:
     assert _supervise(5.0, "print('up', flush=True); import sys; sys.exit(7)").wait(timeout=10) == 7
 
 
-_AS_PROCESS_1 = "import ctypes, runpy, sys; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0); sys.argv = sys.argv[1:]; "
-
-
-def test_what_outlives_a_worker_is_buried_and_the_servers_own_status_kept() -> None:
-    orphan = "import subprocess, sys, time; subprocess.run(['sh', '-c', 'sleep 0.5 & echo up'], check=True); "
-    command = [sys.executable, "-c", _AS_PROCESS_1 + "runpy.run_path(sys.argv[0], run_name='__main__')"]
-    command += [supervisor.__file__, "5", "1", "1", sys.executable, "-c", orphan + "time.sleep(2); sys.exit(7)"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stdout.readline() == "up\n"
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    counts = []
-    for _ in range(15):
-        counts.append(len(children.read_text().split()))
-        time.sleep(0.1)
-    assert 2 in counts and counts[-1] == 1, "the server alone, once what it left behind has ended"
-    assert process.wait(timeout=10) == 7
-
-
 def test_bad_settings_of_records_are_refused_before_anything_is_written(version: Path, tmp_path: Path) -> None:
     monitor = {**os.environ, "PUZZLE_MONITOR_URL": "http://monitor"}
     with pytest.raises(PuzzleNetError, match="PUZZLE_MONITOR_QUEUE is '0'"):
