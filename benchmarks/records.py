@@ -10,9 +10,9 @@ Puzzlenet-Replay: such a request is neither recorded nor counted by class; what 
 of the server that has no monitor). A second block of that kind in each round tells how far two equal blocks are
 apart, which is what such a comparison can tell at all. The order is drawn anew in every round, so that what else the
 machine does falls on all alike; one request at a time, so that one stall of the machine is one slow answer. A block
-takes several seconds, because records are sent once a second: what is sent after the
-block's end is in no answer's time. Not in the difference: the network's embedding, which a server that records
-computes for every request (0.04 ms, docs/model.md).
+takes several seconds, because records are sent once a second: what is sent after the block's end is in no answer's
+time. Not in the difference: the network's embedding, which a server that records computes for every request (0.04 ms,
+docs/model.md).
 
 Two ratios of the p99: of all requests together, with a bootstrap over starts and over rounds within, and round by
 round, the median of the rounds' own ratios, which a bad minute of the machine does not move; the verdict is on the
@@ -73,9 +73,14 @@ class Arm:
         return float(np.quantile(np.concatenate([self.rounds[start][round_] for start, round_ in picked]), q))
 
     @property
+    def blocks(self) -> list[Floats]:
+        """Of all starts, in order."""
+        return [one for start in self.rounds for one in start]
+
+    @property
     def answered(self) -> int:
         """Requests."""
-        return sum(len(one) for start in self.rounds for one in start)
+        return sum(len(one) for one in self.blocks)
 
 
 def all_arms(servers: list[str]) -> list[Arm]:
@@ -200,9 +205,7 @@ def ratio(arm: Arm, base: Arm, q: float, seed: int) -> tuple[float, float, float
 def by_round(arm: Arm, base: Arm, q: float, seed: int) -> tuple[float, float, float]:
     """Median over rounds of the quantile over that of the base in the same round, and its 95 % bootstrap interval."""
     rng = np.random.default_rng(seed)
-    pairs = zip(
-        [one for start in arm.rounds for one in start], [one for start in base.rounds for one in start], strict=True
-    )
+    pairs = zip(arm.blocks, base.blocks, strict=True)
     ratios = np.array([np.quantile(one, q) / np.quantile(other, q) for one, other in pairs])
     medians = np.median(rng.choice(ratios, size=(4000, len(ratios))), axis=1)
     low, high = np.quantile(medians, [0.025, 0.975])
@@ -217,11 +220,8 @@ def report(arms: list[Arm], seed: int) -> dict[str, dict[str, float]]:
     print(f"{'':14}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}   " + "   ".join(f"{title:>22}" for title in titles))
     for arm in arms:
         base = next(other for other in arms if other.server == arm.server)
-        middle, tail, rounds = (
-            ratio(arm, base, 0.5, seed),
-            ratio(arm, base, 0.99, seed),
-            by_round(arm, base, 0.99, seed),
-        )
+        middle, tail = ratio(arm, base, 0.5, seed), ratio(arm, base, 0.99, seed)
+        rounds = by_round(arm, base, 0.99, seed)
         found[arm.name] = {
             "requests": arm.answered,
             "p50_ms": arm.quantile(0.5, everything),
@@ -266,7 +266,8 @@ def main() -> None:
         version, pieces = make_version(Path(name))
         for start in range(options.restarts):
             # The order of starting is turned, so that nobody is always the first.
-            order = [*options.servers[start % len(options.servers) :], *options.servers[: start % len(options.servers)]]
+            first = start % len(options.servers)
+            order = options.servers[first:] + options.servers[:first]
             folder = Path(name) / str(start)
             folder.mkdir()
             with servers(version, folder, order) as running:
