@@ -3,16 +3,16 @@
     python benchmarks/records.py [--servers up down none] [--restarts 2] [--rounds 20] [--requests 600] [--rate 100]
                                  [--seed 1] [--json]
 
-Two processes of the same code differ by more than recording costs, for as long as they run. So what is compared is
-one process with itself: three TorchServes of one version run, one whose monitor takes records, one whose monitor is
-down and one that has none, and blocks of requests that are recorded take turns with blocks that are not (header
-Puzzlenet-Replay: such a request is neither recorded nor counted by class; what the counting costs is the difference
-of the server that has no monitor). A second block of that kind in each round tells how far two equal blocks are
-apart, which is what such a comparison can tell at all. The order is drawn anew in every round, so that what else the
-machine does falls on all alike; one request at a time, so that one stall of the machine is one slow answer. A block
-takes several seconds, because records are sent once a second: what is sent after the block's end is in no answer's
-time. Not in the difference: the network's embedding, which a server that records computes for every request (0.04 ms,
-docs/model.md).
+Two processes of the same code differ by more than recording costs, for as long as they run. So what is compared is one
+process with itself: three TorchServes of one version run, one whose monitor takes records, one whose monitor is down
+and one that has none, and blocks of requests that are recorded take turns with blocks that are not (header Puzzlenet-
+Replay: such a request is neither recorded nor counted by class; what the counting costs is the difference of the
+server that has no monitor). There are two blocks of that kind in each round: recorded ones are held against both
+together, and how far they are from each other is what such a comparison can tell at all. The order is drawn anew in
+every round, so that what else the machine does falls on all alike; one request at a time, so that one stall of the
+machine is one slow answer. A block takes several seconds, because records are sent once a second: what is sent after
+the block's end is in no answer's time. Not in the difference: the network's embedding, which a server that records
+computes for every request (0.04 ms, docs/model.md).
 
 Two ratios of the p99: of all requests together, with a bootstrap over starts and over rounds within, and round by
 round, the median of the rounds' own ratios, which a bad minute of the machine does not move; the verdict is on the
@@ -68,10 +68,6 @@ class Arm:
     rounds: list[list[Floats]] = field(default_factory=list)
     cpu: float = 0.0
 
-    def quantile(self, q: float, picked: list[tuple[int, int]]) -> float:
-        """Over the requests of the picked (start, round)."""
-        return float(np.quantile(np.concatenate([self.rounds[start][round_] for start, round_ in picked]), q))
-
     @property
     def blocks(self) -> list[Floats]:
         """Of all starts, in order."""
@@ -87,6 +83,17 @@ def all_arms(servers: list[str]) -> list[Arm]:
     """Of each server: not recorded, which the others are held against, recorded, not recorded once more."""
     kinds = (("off", False), ("on", True), ("off too", False))
     return [Arm(f"{server}, {kind}", server, recorded) for server in servers for kind, recorded in kinds]
+
+
+def bases(arm: Arm, arms: list[Arm]) -> list[Arm]:
+    """What an arm is held against: recorded requests against all others of their server, these against the first."""
+    others = [other for other in arms if other.server == arm.server and not other.recorded]
+    return others if arm.recorded else others[:1]
+
+
+def quantile(arms: list[Arm], q: float, picked: list[tuple[int, int]]) -> float:
+    """Over the requests of the picked (start, round) of all these."""
+    return float(np.quantile(np.concatenate([arm.rounds[one][each] for arm in arms for one, each in picked]), q))
 
 
 def block(server: Server, bodies: list[bytes], rate: float, *, recorded: bool) -> Floats:
@@ -147,8 +154,8 @@ def servers(version: Path, folder: Path, order: list[str]) -> Iterator[dict[str,
     """The servers, started in this order, ready."""
     with ExitStack() as stack:
         ports = [_free_port() for _ in range(2)]
-        # It stands for the monitor, which is on another machine: its work is not a cost of serving.
-        command = ["nice", "-n", "19", sys.executable, "-m", "tests.receiver", str(ports[0])]
+        # It stands for the monitor, which is on another machine: its work is not a cost of serving, so it gives way.
+        command = ["chrt", "--idle", "0", sys.executable, "-m", "tests.receiver", str(ports[0])]
         receiver = subprocess.Popen(command, cwd=ROOT)
         stack.callback(receiver.wait)
         stack.callback(receiver.terminate)
@@ -188,25 +195,25 @@ def measure(
             arm.cpu += server_cpu(server) - before
 
 
-def ratio(arm: Arm, base: Arm, q: float, seed: int) -> tuple[float, float, float]:
-    """Quantile over that of the base, and the 95 % interval of a bootstrap over starts and the rounds of each."""
+def ratio(arm: Arm, held: list[Arm], q: float, seed: int) -> tuple[float, float, float]:
+    """Quantile over that of the others, and the 95 % interval of a bootstrap over starts and the rounds of each."""
     rng = np.random.default_rng(seed)
     starts, rounds = len(arm.rounds), len(arm.rounds[0])
     ratios = []
     for _ in range(1000):
         drawn = rng.integers(0, starts, size=starts)
         picked = [(int(one), int(each)) for one in drawn for each in rng.integers(0, rounds, size=rounds)]
-        ratios.append(arm.quantile(q, picked) / base.quantile(q, picked))
+        ratios.append(quantile([arm], q, picked) / quantile(held, q, picked))
     low, high = np.quantile(ratios, [0.025, 0.975])
     everything = [(one, each) for one in range(starts) for each in range(rounds)]
-    return arm.quantile(q, everything) / base.quantile(q, everything), float(low), float(high)
+    return quantile([arm], q, everything) / quantile(held, q, everything), float(low), float(high)
 
 
-def by_round(arm: Arm, base: Arm, q: float, seed: int) -> tuple[float, float, float]:
-    """Median over rounds of the quantile over that of the base in the same round, and its 95 % bootstrap interval."""
+def by_round(arm: Arm, held: list[Arm], q: float, seed: int) -> tuple[float, float, float]:
+    """Median over rounds of the quantile over that of the others in the same round, and its 95 % bootstrap interval."""
     rng = np.random.default_rng(seed)
-    pairs = zip(arm.blocks, base.blocks, strict=True)
-    ratios = np.array([np.quantile(one, q) / np.quantile(other, q) for one, other in pairs])
+    rounds = zip(arm.blocks, *(other.blocks for other in held), strict=True)
+    ratios = np.array([np.quantile(one, q) / np.quantile(np.concatenate(others), q) for one, *others in rounds])
     medians = np.median(rng.choice(ratios, size=(4000, len(ratios))), axis=1)
     low, high = np.quantile(medians, [0.025, 0.975])
     return float(np.median(ratios)), float(low), float(high)
@@ -219,13 +226,13 @@ def report(arms: list[Arm], seed: int) -> dict[str, dict[str, float]]:
     titles = ("p50 against off", "p99 against off", "p99 round by round")
     print(f"{'':14}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}   " + "   ".join(f"{title:>22}" for title in titles))
     for arm in arms:
-        base = next(other for other in arms if other.server == arm.server)
-        middle, tail = ratio(arm, base, 0.5, seed), ratio(arm, base, 0.99, seed)
-        rounds = by_round(arm, base, 0.99, seed)
+        held = bases(arm, arms)
+        middle, tail = ratio(arm, held, 0.5, seed), ratio(arm, held, 0.99, seed)
+        rounds = by_round(arm, held, 0.99, seed)
         found[arm.name] = {
             "requests": arm.answered,
-            "p50_ms": arm.quantile(0.5, everything),
-            "p99_ms": arm.quantile(0.99, everything),
+            "p50_ms": quantile([arm], 0.5, everything),
+            "p99_ms": quantile([arm], 0.99, everything),
             "cpu_ms": 1e3 * arm.cpu / arm.answered,
             "p50_ratio": middle[0],
             "p99_ratio": tail[0],

@@ -12,7 +12,6 @@ import atexit
 import logging
 import os
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from puzzlenet.counters import Counters, Export
 from puzzlenet.errors import BadImageError
 from puzzlenet.predictor import Prediction, Predictor
 from puzzlenet.protocol import Request, answer, parse_request
@@ -28,9 +28,10 @@ from puzzlenet.records.identity import name_records, record_ids
 from puzzlenet.records.observed import ObservedPredictor
 from puzzlenet.records.recorder import Recorder
 from puzzlenet.records.settings import from_environment
-from puzzlenet.records.tally import QUEUE, Export
+from puzzlenet.records.tally import QUEUE
 from puzzlenet.replay import REPLAY_HEADER
 from puzzlenet.supervisor import DRAIN, PROBE_HEADER
+from puzzlenet.traffic import Traffic
 
 log = logging.getLogger("puzzlenet")
 LOW_CONFIDENCE = 0.6
@@ -47,6 +48,8 @@ class Handler:
 
     predictor: Predictor
     version: str
+    counters: Counters
+    traffic: Traffic
     recorder: Recorder | None = None
 
     def one(self, body: Any, request_id: str, *, recorded: bool = True) -> tuple[dict[str, Any], list[Prediction]]:
@@ -64,7 +67,10 @@ class Handler:
     def probe(self, header: str) -> dict[str, Any]:
         """The answer to a probe. At the end of the pod it says how many records still wait, and hurries them."""
         reply = {"ready": True, "version": self.version}
-        if self.recorder is None or header != DRAIN:
+        if header != DRAIN:
+            return reply
+        self.counters.tell()
+        if self.recorder is None:
             return reply
         self.recorder.hurry()
         return {**reply, "pending": self.recorder.pending}
@@ -78,19 +84,13 @@ def handle(data: list[dict[str, Any]] | None, context: Any) -> list[dict[str, An
     global _handler  # noqa: PLW0603 - TorchServe keeps a function, so the model lives in its module
     if _handler is None:
         _handler = _load(Path(context.system_properties["model_dir"]), context)
-        _announce(_handler, context)
     if data is None:
         return None
-    counts: Counter[tuple[str, str]] = Counter()
-    answers = [_answer(_handler, row, index, context, counts) for index, row in enumerate(data)]
-    for (name, label), count in sorted(counts.items()):
-        _count(context, name, label, count)
-    return answers
+    with _handler.traffic:
+        return [_answer(_handler, row, index, context) for index, row in enumerate(data)]
 
 
-def _answer(
-    handler: Handler, row: dict[str, Any], index: int, context: Any, counts: Counter[tuple[str, str]]
-) -> dict[str, Any]:
+def _answer(handler: Handler, row: dict[str, Any], index: int, context: Any) -> dict[str, Any]:
     context.set_response_content_type(index, "application/json")
     body = row.get("body", row.get("data"))
     if not body and (probe := context.get_request_header(index, PROBE_HEADER)):
@@ -102,31 +102,17 @@ def _answer(
             raise BadImageError("the body is missing: send JSON of protocol v1 or v2, or a PNG or JPEG")
         reply, predictions = handler.one(body, context.get_request_id(index) or "", recorded=not shown_again)
     except BadImageError as exc:
-        counts[BAD_INPUT, ""] += not shown_again
+        handler.counters.add(BAD_INPUT, count=not shown_again)
         context.set_response_status(exc.status, "Bad input", index)
         return {"error": str(exc)}
     for prediction in () if shown_again else predictions:
-        counts[PREDICTIONS, prediction.label] += 1
-        counts[LOW, ""] += prediction.confidence < LOW_CONFIDENCE
+        handler.counters.add(PREDICTIONS, prediction.label)
+        handler.counters.add(LOW, count=prediction.confidence < LOW_CONFIDENCE)
     return reply
 
 
-def _count(context: Any, name: str, label: str, count: int) -> None:
-    """Add to a counter of the front end, which keeps it over restarts of this worker."""
-    metric = context.metrics.get_metric(name)
-    metric.add_or_update(count, [label] if name == PREDICTIONS else [])
-
-
-def _announce(handler: Handler, context: Any) -> None:
-    """Start every counter at 0, so that a rate exists before the first event."""
-    for label in handler.predictor.config.classes:
-        _count(context, PREDICTIONS, label, 0)
-    _count(context, LOW, "", 0)
-    _count(context, BAD_INPUT, "", 0)
-
-
 def _exporter(context: Any) -> Export:
-    """For the recorder's own thread: its metrics travel as those of requests do, as lines."""
+    """To the front end, as a line of log."""
     from ts.metrics.metric_type_enum import MetricTypes
 
     def export(name: str, value: float, labels: Sequence[str]) -> None:
@@ -151,14 +137,19 @@ def _load(model_dir: Path, context: Any) -> Handler:
         predictor.probabilities(np.zeros((count, size, size, 3), dtype=np.uint8))
     version = os.environ.get("PUZZLENET_VERSION", "unversioned")
     log.info("loaded version %s in %.2f s", version, time.monotonic() - started)
+    export, traffic = _exporter(context), Traffic()
+    keys = [(PREDICTIONS, label) for label in predictor.config.classes]
+    # What is a part of another is told after it: a scrape between the two must not find more parts than wholes.
+    counters = Counters(export, [*keys, (LOW, ""), (BAD_INPUT, "")], traffic)
+    atexit.register(counters.close)
     if records is None:
-        return Handler(predictor, version)
-    recorder = Recorder(records, predictor.config.classes, _exporter(context))
+        return Handler(predictor, version, counters, traffic)
+    recorder = Recorder(records, predictor.config.classes, export, traffic)
     # TorchServe kills its workers, so the supervisor has the records sent before (`probe`). A worker ends by itself
     # only when the server has died.
     atexit.register(recorder.close, _LAST_WORDS_S)
     log.info("predictions are recorded at %s", records.url)
-    return Handler(predictor, version, recorder)
+    return Handler(predictor, version, counters, traffic, recorder)
 
 
 def _quiet() -> None:

@@ -28,7 +28,7 @@ from tests.harness.signing import CURRENT, RETIRED, signing_key
 
 # Files of the model package that neither data nor weights depend on; a change there needs no new training.
 _NOT_TRAINING = {"serve.py", "supervisor.py", "handler.py", "registry.py", "protocol.py", "package.py", "manifest.py"}
-_NOT_TRAINING |= {"gate.py", "judging.py", "signing.py", "disk.py"}
+_NOT_TRAINING |= {"gate.py", "judging.py", "signing.py", "disk.py", "counters.py", "traffic.py"}
 _NOT_TRAINING_FOLDERS = {"cli", "records", "replay", "retrain", "store", "quality", "scoring"}
 
 

@@ -192,13 +192,14 @@ def test_counters_count_pictures_and_bad_requests(server: Server, image: bytes) 
         assert found["puzzlenet_low_confidence_total"] >= 0
         return sum(predictions.values()), found["puzzlenet_bad_input_total"]
 
+    time.sleep(2.0)  # what was counted before has been told by then
     pictures, bad = read()
     server.ask(V2, _v2(image, image, image))
     server.ask(V1, {"instances": []})
     assert server.ready()
     deadline = time.monotonic() + 10
     while read() != (pictures + 3, bad + 1) and time.monotonic() < deadline:
-        time.sleep(0.1)  # counters reach the front end a moment after the answer
+        time.sleep(0.1)  # counters reach the front end a second after the answer
     assert read() == (pictures + 3, bad + 1)
 
 

@@ -1,9 +1,10 @@
 """A bounded queue between the thread that answers and the one that sends.
 
 `Recorder.offer` is all that serving pays: an object appended to a deque, no lock, no wake-up, no copy. Everything
-else happens in one thread, in steps of under a millisecond with a pause after each, because the two share Python's
-interpreter lock: a thread that computes for 20 ms makes each of the network's layers wait for it. For the same
-reason the thread has no lower priority: held back by other processes it would hold that lock all the longer.
+else happens in one thread, in steps of under a millisecond that begin with a gap between requests
+(`puzzlenet.traffic`), because the two share Python's interpreter lock: a thread that computes for 20 ms makes each of
+the network's layers wait for it. For the same reason the thread has no lower priority: held back by other processes it
+would hold that lock all the longer. Where requests leave no gap, or records come faster than gaps, no step waits long.
 
 What waits is bounded in number and in bytes. A full queue drops what is new and counts it. While the monitor is away,
 what has waited for `KEEP_S` is given up, so that the queue holds the latest and not the beginning of an outage.
@@ -21,12 +22,14 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from puzzlenet.counters import Export
 from puzzlenet.images import sniff
 from puzzlenet.predictor import Prediction
 from puzzlenet.records.encode import Encoded, Encoder, Seen, as_jpeg, dimensions
 from puzzlenet.records.sender import Reply, Sender
 from puzzlenet.records.settings import RecordSettings
-from puzzlenet.records.tally import Export, Hushed, Tally
+from puzzlenet.records.tally import Hushed, Tally
+from puzzlenet.traffic import Traffic
 
 log = logging.getLogger("puzzlenet")
 BATCH = 200
@@ -34,8 +37,8 @@ BATCH_BYTES = 1024 * 1024
 INTERVAL_S = 1.0
 KEEP_S = 600.0
 PICTURE_TRIES = 3
-_CHUNK = 4
-_BREATH_S = 0.001
+_CHUNK = 8
+_PATIENCE_S = 0.02
 _HURRIED_S = 0.02
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _PICTURE_BURST = 20.0
@@ -44,8 +47,9 @@ _PICTURE_BURST = 20.0
 class Recorder:
     """Takes the predictions of one server and sends them in the background. `close` ends it."""
 
-    def __init__(self, settings: RecordSettings, classes: Sequence[str], export: Export) -> None:
+    def __init__(self, settings: RecordSettings, classes: Sequence[str], export: Export, traffic: Traffic) -> None:
         self._settings = settings
+        self._traffic = traffic
         self._encoder = Encoder(settings.origin, classes)
         self._export = export
         self._begin()
@@ -174,15 +178,22 @@ class Recorder:
         if self._hurried and not self._rushed:
             self._rushed, self._not_before = True, 0.0
         while self._seen:
+            self._gap()
             self._encode()
-            time.sleep(_BREATH_S)
         while self._encoded and self._may_send():
+            self._gap()
             self._send_batch()
         while self._pictures and self._may_send() and len(self._seen) < BATCH:
             self._send_picture()
         if not self.pending:
             self._hurried = self._rushed = False
+        self._gap()
         self._tally.report(self.pending)
+
+    def _gap(self) -> None:
+        """Let requests go first, for a moment each time, unless records would wait too long."""
+        late = self._hurried or len(self._seen) >= BATCH
+        self._traffic.gap(0.0 if late else _PATIENCE_S)
 
     def _may_send(self) -> bool:
         return not self._stopped and time.monotonic() >= self._not_before
@@ -237,11 +248,13 @@ class Recorder:
         one = self._pictures[0]
         reply = Reply(400, "not a picture")
         if one.picture:
+            self._gap()
             try:
                 jpeg = as_jpeg(one.picture)
             except (OSError, SyntaxError, ValueError) as exc:
                 reply = Reply(400, f"cannot be made a JPEG: {exc}")
             else:
+                self._gap()
                 reply = self._timed(lambda: self._sender.put_picture(one.id, jpeg))
         if reply.again and self._picture_failures + 1 < PICTURE_TRIES:
             self._picture_failures += 1

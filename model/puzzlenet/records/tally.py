@@ -3,8 +3,9 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+from puzzlenet.counters import Export, Key, Told
 
 SENT = "puzzlenet_records_sent_total"
 DROPPED = "puzzlenet_records_dropped_total"
@@ -14,8 +15,6 @@ PICTURES = "puzzlenet_record_images_total"
 SENDS = "puzzlenet_records_sends_total"
 SECONDS = "puzzlenet_records_send_seconds_total"
 QUEUE = "puzzlenet_records_queue"
-Export = Callable[[str, float, Sequence[str]], None]
-"""Adds to a counter, or sets the gauge `QUEUE`: name, value, labels."""
 # Series that exist from the start, so that a rate exists before the first event.
 _REASONS = ("400", "401", "403", "413", "422", "conflict", "invalid")
 _OUTCOMES = ("sent", "skipped", "refused", "failed")
@@ -35,21 +34,21 @@ class Tally:
     seconds: float = 0.0
     refused: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(_REASONS, 0)))
     pictures: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(_OUTCOMES, 0)))
-    _shown: dict[tuple[str, str], float] = field(default_factory=dict)
+    _told: Told = field(init=False)
+    _waiting: int | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._told = Told(self.export)
 
     def report(self, waiting: int) -> None:
         """Export what has changed since the last time."""
         self.pictures["skipped"] = self.skipped
-        for (name, label), total in self._totals().items():
-            before = self._shown.get((name, label))
-            if before is None or total > before:
-                self.export(name, round(total - (before or 0), 6), [label] if label else [])
-                self._shown[name, label] = total
-        if self._shown.get((QUEUE, "")) != waiting:
+        self._told.tell(self._totals())
+        if waiting != self._waiting:
             self.export(QUEUE, waiting, [])
-            self._shown[QUEUE, ""] = waiting
+            self._waiting = waiting
 
-    def _totals(self) -> dict[tuple[str, str], float]:
+    def _totals(self) -> dict[Key, float]:
         plain = {SENT: self.sent, DROPPED: self.dropped, FAILED: self.failed, SENDS: self.sends, SECONDS: self.seconds}
         return (
             {(name, ""): value for name, value in plain.items()}

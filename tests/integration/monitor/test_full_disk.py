@@ -18,6 +18,7 @@ from puzzlenet.predictor import Prediction
 from puzzlenet.records.recorder import Recorder
 from puzzlenet.records.settings import Origin, RecordSettings
 from puzzlenet.records.tally import DROPPED, QUEUE
+from puzzlenet.traffic import Traffic
 from tests.integration.disk import fill, small_disk
 from tests.integration.monitor.live import TOKENS, Server, a_record
 from tests.integration.monitor.test_durability import stored
@@ -69,7 +70,7 @@ def recorder(monitor: Server, tmp_path: Path) -> Iterator[tuple[Recorder, Counte
     settings = RecordSettings(
         url=monitor.url, origin=ORIGIN, token_file=tmp_path / "token", image_share=0.0, queue=QUEUE_LENGTH
     )
-    found = Recorder(settings, ("ok", "scratch"), counters)
+    found = Recorder(settings, ("ok", "scratch"), counters, Traffic())
     yield found, counters
     found.close(1.0)
 

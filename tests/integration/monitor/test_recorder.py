@@ -15,6 +15,7 @@ from PIL import Image
 from puzzlenet.predictor import Prediction
 from puzzlenet.records.recorder import Recorder
 from puzzlenet.records.settings import Origin, RecordSettings
+from puzzlenet.traffic import Traffic
 from tests.integration.monitor.live import TOKENS, Server
 
 CLASSES = ("ok", "missing corner", "éraflure")
@@ -26,7 +27,7 @@ def recorder(live: Server, tmp_path: Path) -> Iterator[Recorder]:
     """It sends every picture."""
     (tmp_path / "token").write_text(TOKENS["handler"] + "\n")
     settings = RecordSettings(url=live.url, origin=ORIGIN, token_file=tmp_path / "token", image_share=1.0)
-    found = Recorder(settings, CLASSES, lambda *_: None)
+    found = Recorder(settings, CLASSES, lambda *_: None, Traffic())
     yield found
     found.close(1.0)
 

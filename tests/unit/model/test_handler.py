@@ -44,7 +44,9 @@ class Server:
         return [(self.context.get_response_status(index)[0], answer) for index, answer in enumerate(answers)]
 
     def counters(self) -> dict[str, float]:
-        """Totals by metric and label, from the lines that TorchServe's front end parses."""
+        """Totals by metric and label, from the lines that TorchServe's front end parses, the latest told now."""
+        assert handler._handler is not None
+        handler._handler.counters.tell()
         totals: dict[str, float] = {}
         for message in [*self._at_load, *self._caplog.messages]:
             if message.startswith("[METRICS]puzzlenet"):
@@ -67,6 +69,8 @@ def server(
     monkeypatch.setenv("PUZZLENET_VERSION", "sha256:abc")
     (tmp_path / "metrics.yaml").write_text(METRICS)
     yield Server(version, tmp_path / "metrics.yaml", caplog)
+    if handler._handler is not None:
+        handler._handler.counters.close()
     if handler._handler is not None and handler._handler.recorder is not None:
         handler._handler.recorder.close(2.0)
 

@@ -16,6 +16,7 @@ from puzzlenet.records import recorder as module
 from puzzlenet.records.recorder import Recorder
 from puzzlenet.records.settings import Origin, RecordSettings
 from puzzlenet.records.tally import DROPPED, FAILED, PICTURES, QUEUE, REFUSED, SENT
+from puzzlenet.traffic import Traffic
 from tests.receiver import Receiver
 
 Picture = Callable[..., bytes]
@@ -47,8 +48,13 @@ def counters() -> Counters:
 
 
 @pytest.fixture
+def traffic() -> Traffic:
+    return Traffic()
+
+
+@pytest.fixture
 def record(
-    receiver: Receiver, counters: Counters, monkeypatch: pytest.MonkeyPatch
+    receiver: Receiver, counters: Counters, traffic: Traffic, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Recorder]]:
     """Makes recorders that look ten times a second and pause for less, and ends them."""
     monkeypatch.setattr(module, "INTERVAL_S", 0.1)
@@ -57,7 +63,7 @@ def record(
 
     def make(**changes: Any) -> Recorder:
         settings = RecordSettings(**{"url": receiver.url, "origin": ORIGIN, "image_share": 0.0, **changes})
-        made.append(Recorder(settings, CLASSES, counters))
+        made.append(Recorder(settings, CLASSES, counters, traffic))
         return made[-1]
 
     yield make
@@ -353,3 +359,33 @@ def test_a_fork_records_on_its_own_and_sends_nothing_twice(
     assert sorted(one["id"] for one in receiver.wait_for(2)) == ["child", "parent"]
     time.sleep(0.7)
     assert len(receiver.records) == 2
+
+
+def test_records_are_made_and_sent_in_a_gap_between_requests(
+    receiver: Receiver,
+    record: Callable[..., Recorder],
+    traffic: Traffic,
+    monkeypatch: pytest.MonkeyPatch,
+    picture: Picture,
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_S", 60.0)
+    recorder = record()
+    with traffic:
+        _offer(recorder, picture(), "a")
+        time.sleep(0.5)
+        assert len(recorder._seen) == 1 and receiver.requests == 0
+
+    def arrived_after_another_request() -> bool:
+        with traffic:
+            return bool(receiver.records)
+
+    _until(arrived_after_another_request)
+
+
+def test_requests_without_a_gap_do_not_hold_up_records(
+    receiver: Receiver, record: Callable[..., Recorder], traffic: Traffic, picture: Picture
+) -> None:
+    recorder = record()
+    with traffic:
+        _offer(recorder, picture(), *(f"a-{index}" for index in range(300)))
+        assert len(receiver.wait_for(300)) == 300

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from puzzlenet.counters import Counters
 from puzzlenet.errors import BadDataError, PuzzleNetError
 from puzzlenet.handler import Handler
 from puzzlenet.manifest import verify
@@ -19,6 +20,7 @@ from puzzlenet.scoring.places import Access, FolderPlace, place_at
 from puzzlenet.scoring.plan import Item, Shard, parts, shard_of
 from puzzlenet.scoring.run import Job, score
 from puzzlenet.scoring.tally import summarise
+from puzzlenet.traffic import Traffic
 from tests.unit.model.conftest import Command, Picture
 
 
@@ -63,7 +65,8 @@ def test_answers_are_those_of_the_server(predictor: Predictor, version: Path, fo
     tally = score(predictor, _job(folder, tmp_path / "out", version=digest))
     rows = _rows(tmp_path / "out")
     assert len(rows) == tally.images == 37 and tally.bad == 4
-    server = Handler(Predictor.load(version), digest)
+    traffic = Traffic()
+    server = Handler(Predictor.load(version), digest, Counters(lambda *_: None, [], traffic), traffic)
     for path, row in rows.items():
         if row["error"] is None:
             reply, _ = server.one((folder / path).read_bytes(), "id")
