@@ -5,9 +5,9 @@
 
 Two processes of the same code differ by more than recording costs, for as long as they run. So what is compared is one
 process with itself: three TorchServes of one version run, one whose monitor takes records, one whose monitor is down
-and one that has none, and blocks of requests that are recorded take turns with blocks that are not (header Puzzlenet-
-Replay: such a request is neither recorded nor counted by class; what the counting costs is the difference of the
-server that has no monitor). There are two blocks of that kind in each round: recorded ones are held against both
+and one that has none, and blocks of requests that are recorded take turns with blocks that are not (header
+Puzzlenet-Replay: such a request is neither recorded nor counted by class; what the counting costs is the difference of
+the server that has no monitor). There are two blocks of that kind in each round: recorded ones are held against both
 together, and how far they are from each other is what such a comparison can tell at all. The order is drawn anew in
 every round, so that what else the machine does falls on all alike; one request at a time, so that one stall of the
 machine is one slow answer. A block takes several seconds, because records are sent once a second: what is sent after

@@ -27,7 +27,6 @@ class Receiver:
     slowness: float = 30.0
     keep: bool = True
     requests: int = 0
-    posts: int = 0
     batches: list[list[dict[str, Any]]] = field(default_factory=list)
     pictures: dict[str, bytes] = field(default_factory=dict)
     tokens: list[str | None] = field(default_factory=list)
@@ -88,7 +87,6 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
         def _take(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             receiver.requests += 1
-            receiver.posts += self.command == "POST"
             receiver.tokens.append(self.headers.get("Authorization"))
             if receiver.mood == "slow":
                 receiver.released.wait(receiver.slowness)

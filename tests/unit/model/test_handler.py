@@ -71,8 +71,8 @@ def server(
     yield Server(version, tmp_path / "metrics.yaml", caplog)
     if handler._handler is not None:
         handler._handler.counters.close()
-    if handler._handler is not None and handler._handler.recorder is not None:
-        handler._handler.recorder.close(2.0)
+        if handler._handler.recorder is not None:
+            handler._handler.recorder.close(2.0)
 
 
 def _v2(*pictures: bytes) -> bytes:
