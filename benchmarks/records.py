@@ -1,25 +1,27 @@
-"""What recording predictions costs serving: off, on, and on while the monitor is down, side by side.
+"""What recording predictions costs serving: off, on, and on while the monitor is slow or down, side by side.
 
-    python benchmarks/records.py [--servers up down none] [--restarts 2] [--rounds 20] [--requests 600] [--rate 100]
-                                 [--seed 1] [--json]
+    python benchmarks/records.py [--servers up slow down none] [--restarts 2] [--rounds 20] [--requests 600]
+                                 [--rate 100] [--seed 1] [--json]
 
 Two processes of the same code differ by more than recording costs, for as long as they run. So what is compared is one
-process with itself: three TorchServes of one version run, one whose monitor takes records, one whose monitor is down
-and one that has none, and blocks of requests that are recorded take turns with blocks that are not (header
-Puzzlenet-Replay: such a request is neither recorded nor counted by class; what the counting costs is the difference of
-the server that has no monitor). There are two blocks of that kind in each round: recorded ones are held against both
-together, and how far they are from each other is what such a comparison can tell at all. The order is drawn anew in
-every round, so that what else the machine does falls on all alike; one request at a time, so that one stall of the
-machine is one slow answer. A block takes several seconds, because records are sent once a second: what is sent after
-the block's end is in no answer's time. Not in the difference: the network's embedding, which a server that records
-computes for every request (0.04 ms, docs/model.md).
+process with itself: TorchServes of one version run, one whose monitor takes records, one whose monitor takes 3 s for
+each answer, one whose monitor is down and one that has none, and blocks of requests that are recorded take turns with
+blocks that are not (header Puzzlenet-Replay: such a request is neither recorded nor counted by class; what the counting
+costs is the difference of the server that has no monitor). There are two blocks of that kind in each round: recorded
+ones are held against both together, and how far they are from each other is what such a comparison can tell at all. The
+order is drawn anew in every round, so that what else the machine does falls on all alike; one request at a time, so
+that one stall of the machine is one slow answer. A block takes several seconds, because records are sent once a second:
+what is sent after the block's end is in no answer's time. Not in the difference: the network's embedding, which a
+server that records computes for every request (0.04 ms, docs/model.md).
 
 Two ratios of the p99: of all requests together, with a bootstrap over starts and over rounds within, and round by
-round, the median of the rounds' own ratios, which a bad minute of the machine does not move; the verdict is on the
-latter. The CPU time of each server, which hardly depends on what else runs, stands beside the quantiles. On a machine
-that is busy otherwise run it as `chrt -r 5 python benchmarks/records.py` (root): it then runs before everything else.
-The model is hardly trained and so unsure of nearly everything: as many pictures are sent as the recorder's rate
-allows, which a good model comes nowhere near.
+round, the Hodges-Lehmann centre of the rounds' own ratios (the median of the means of all pairs: Hodges and Lehmann,
+1963, Ann. Math. Statist. 34), which a bad minute of the machine hardly moves and which needs a third fewer rounds than
+their median for the same interval; the verdict is on the latter. The CPU time of each server, which hardly depends on
+what else runs, stands beside the quantiles. On a machine that is busy otherwise run it as
+`chrt -r 5 python benchmarks/records.py` (root): it then runs before everything else. The model is hardly trained and so
+unsure of nearly everything: as many pictures are sent as the recorder's rate allows, which a good model comes nowhere
+near.
 """
 
 from __future__ import annotations
@@ -54,7 +56,8 @@ from tests.integration.test_torchserve import Server, start, stop
 
 ROOT = Path(__file__).resolve().parents[1]
 Floats = NDArray[np.float64]
-SERVERS = ("up", "down", "none")
+SERVERS = ("up", "slow", "down", "none")
+SLOWNESS_S = 3.0
 BAR = 1.02
 
 
@@ -153,16 +156,16 @@ def make_version(folder: Path) -> tuple[Path, list[bytes]]:
 def servers(version: Path, folder: Path, order: list[str]) -> Iterator[dict[str, Server]]:
     """The servers, started in this order, ready."""
     with ExitStack() as stack:
-        ports = [_free_port() for _ in range(2)]
-        # It stands for the monitor, which is on another machine: its work is not a cost of serving, so it gives way.
-        command = ["chrt", "--idle", "0", sys.executable, "-m", "tests.receiver", str(ports[0])]
-        receiver = subprocess.Popen(command, cwd=ROOT)
-        stack.callback(receiver.wait)
-        stack.callback(receiver.terminate)
-        urls = {"up": f"http://127.0.0.1:{ports[0]}", "down": f"http://127.0.0.1:{ports[1]}", "none": ""}
+        ports = {name: _free_port() for name in SERVERS if name != "none"}
+        for name, slowness in (("up", 0.0), ("slow", SLOWNESS_S)):
+            # It stands for the monitor, which is on another machine: its work is no cost of serving, so it gives way.
+            command = ["chrt", "--idle", "0", sys.executable, "-m", "tests.receiver", str(ports[name]), str(slowness)]
+            receiver = subprocess.Popen(command, cwd=ROOT)
+            stack.callback(receiver.wait)
+            stack.callback(receiver.terminate)
         found = {}
         for name in order:
-            os.environ["PUZZLE_MONITOR_URL"] = urls[name]
+            os.environ["PUZZLE_MONITOR_URL"] = f"http://127.0.0.1:{ports[name]}" if name in ports else ""
             found[name] = start(version, folder / name)
             stack.callback(stop, found[name])
         yield found
@@ -210,13 +213,19 @@ def ratio(arm: Arm, held: list[Arm], q: float, seed: int) -> tuple[float, float,
 
 
 def by_round(arm: Arm, held: list[Arm], q: float, seed: int) -> tuple[float, float, float]:
-    """Median over rounds of the quantile over that of the others in the same round, and its 95 % bootstrap interval."""
+    """Centre over rounds of the quantile over that of the others in the same round, and its 95 % bootstrap interval."""
     rng = np.random.default_rng(seed)
     rounds = zip(arm.blocks, *(other.blocks for other in held), strict=True)
-    ratios = np.array([np.quantile(one, q) / np.quantile(np.concatenate(others), q) for one, *others in rounds])
-    medians = np.median(rng.choice(ratios, size=(4000, len(ratios))), axis=1)
-    low, high = np.quantile(medians, [0.025, 0.975])
-    return float(np.median(ratios)), float(low), float(high)
+    logs = np.log([np.quantile(one, q) / np.quantile(np.concatenate(others), q) for one, *others in rounds])
+    centres = [_centre(rng.choice(logs, size=len(logs))) for _ in range(4000)]
+    low, high = np.exp(np.quantile(centres, [0.025, 0.975]))
+    return float(np.exp(_centre(logs))), float(low), float(high)
+
+
+def _centre(values: Floats) -> float:
+    """Median of the means of all pairs, each value with itself among them."""
+    first, second = np.triu_indices(len(values))
+    return float(np.median((values[first] + values[second]) / 2))
 
 
 def report(arms: list[Arm], seed: int) -> dict[str, dict[str, float]]:

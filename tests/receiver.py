@@ -1,6 +1,6 @@
 """A stand-in for the monitor: a real HTTP server that keeps what it is sent and misbehaves on request.
 
-python -m tests.receiver PORT      # takes everything, keeps nothing: for benchmarks
+python -m tests.receiver PORT [SECONDS]      # takes everything, keeps nothing: for benchmarks; answers after so long
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
@@ -115,7 +116,8 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             if status == 429:
                 self.send_header("Retry-After", "1")
             self.end_headers()
-            self.wfile.write(answer)
+            with suppress(ConnectionError):  # who asked has waited long enough
+                self.wfile.write(answer)
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -124,5 +126,6 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
 
 
 if __name__ == "__main__":
-    Receiver(keep=False).start(int(sys.argv[1]))
+    wait = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
+    Receiver(mood="slow" if wait else "fine", slowness=wait, keep=False).start(int(sys.argv[1]))
     threading.Event().wait()
