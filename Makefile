@@ -68,7 +68,7 @@ lint: venv ## Format check, lint, strict types, import layers, Dockerfile
 
 .PHONY: unit
 unit: venv ## Unit tests, with the coverage floor of the pure layers
-	@pytest tests/unit -q --cov --cov-report=term
+	@pytest tests/unit -q --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-report=term
 
 .PHONY: crds
 crds: venv ## Generate crds/ and the chart's copy from the types

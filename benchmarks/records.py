@@ -17,11 +17,11 @@ server that records computes for every request (0.04 ms, docs/model.md).
 Two ratios of the p99: of all requests together, with a bootstrap over starts and over rounds within, and round by
 round, the Hodges-Lehmann centre of the rounds' own ratios (the median of the means of all pairs: Hodges and Lehmann,
 1963, Ann. Math. Statist. 34), which a bad minute of the machine hardly moves and which needs a third fewer rounds than
-their median for the same interval; the verdict is on the latter. The CPU time of each server, which hardly depends on
-what else runs, stands beside the quantiles. On a machine that is busy otherwise run it as
-`chrt -r 5 python benchmarks/records.py` (root): it then runs before everything else. The model is hardly trained and so
-unsure of nearly everything: as many pictures are sent as the recorder's rate allows, which a good model comes nowhere
-near.
+their median for the same interval; the verdict is on the latter, for each server and for all of them. The CPU time of
+each server, which hardly depends on what else runs, stands beside the quantiles. On a machine that is busy otherwise
+run it as `chrt -r 5 python benchmarks/records.py` (root): it then runs before everything else. The model is hardly
+trained and so unsure of nearly everything: as many pictures are sent as the recorder's rate allows, which a good model
+comes nowhere near.
 """
 
 from __future__ import annotations
@@ -212,10 +212,12 @@ def ratio(arm: Arm, held: list[Arm], q: float, seed: int) -> tuple[float, float,
     return quantile([arm], q, everything) / quantile(held, q, everything), float(low), float(high)
 
 
-def by_round(arm: Arm, held: list[Arm], q: float, seed: int) -> tuple[float, float, float]:
-    """Centre over rounds of the quantile over that of the others in the same round, and its 95 % bootstrap interval."""
+def by_round(pairs: list[tuple[Arm, list[Arm]]], q: float, seed: int) -> tuple[float, float, float]:
+    """Centre, over the rounds of all pairs, of the quantile over that of the others in the same round, and its 95 %
+    bootstrap interval.
+    """
     rng = np.random.default_rng(seed)
-    rounds = zip(arm.blocks, *(other.blocks for other in held), strict=True)
+    rounds = [each for arm, held in pairs for each in zip(arm.blocks, *(other.blocks for other in held), strict=True)]
     logs = np.log([np.quantile(one, q) / np.quantile(np.concatenate(others), q) for one, *others in rounds])
     centres = [_centre(rng.choice(logs, size=len(logs))) for _ in range(4000)]
     low, high = np.exp(np.quantile(centres, [0.025, 0.975]))
@@ -237,7 +239,7 @@ def report(arms: list[Arm], seed: int) -> dict[str, dict[str, float]]:
     for arm in arms:
         held = bases(arm, arms)
         middle, tail = ratio(arm, held, 0.5, seed), ratio(arm, held, 0.99, seed)
-        rounds = by_round(arm, held, 0.99, seed)
+        rounds = by_round([(arm, held)], 0.99, seed)
         found[arm.name] = {
             "requests": arm.answered,
             "p50_ms": quantile([arm], 0.5, everything),
@@ -256,13 +258,19 @@ def report(arms: list[Arm], seed: int) -> dict[str, dict[str, float]]:
             f"{arm.name:14}{row['p50_ms']:9.2f}{row['p99_ms']:9.2f}{row['cpu_ms']:9.2f}   "
             + "   ".join(f"{one:8.3f} ({low:.3f}–{high:.3f})" for one, low, high in (middle, tail, rounds))
         )
-    for arm in arms:
-        if not arm.recorded:
-            continue
-        low, high = found[arm.name]["p99_by_round_low"], found[arm.name]["p99_by_round_high"]
-        verdict = "within" if high <= BAR else "over" if low > BAR else "too noisy to tell from"
-        print(f"{arm.name}: p99 is {verdict} the bar of {BAR:g} times that of off")
+    recorded = [arm for arm in arms if arm.recorded]
+    for arm in recorded:
+        row = found[arm.name]
+        print(f"{arm.name}: {_verdict(row['p99_by_round_low'], row['p99_by_round_high'])}")
+    if len(recorded) > 1:
+        centre, low, high = by_round([(arm, bases(arm, arms)) for arm in recorded], 0.99, seed)
+        print(f"all, on: {centre:.3f} ({low:.3f}–{high:.3f}) round by round: {_verdict(low, high)}")
     return found
+
+
+def _verdict(low: float, high: float) -> str:
+    says = "within" if high <= BAR else "over" if low > BAR else "too noisy to tell from"
+    return f"p99 is {says} the bar of {BAR:g} times that of off"
 
 
 def main() -> None:

@@ -57,7 +57,12 @@ def test_an_assisted_promotion_waits_for_a_person(stable: Namespace, traffic: Tr
     puzzle("promote", MODEL, "-n", stable.name)
     stable.until(lambda: stable.status(MODEL)["phase"] == "Baking", "it goes on", 30)
     assert {"AwaitingApproval", "Approved", "Promoted"} <= set(stable.reasons(MODEL))
-    assert "puzzlenet.dev/promote" not in stable.get(MODEL)["metadata"].get("annotations", {})
+    # The status is written first, so that a wish is never forgotten before it is carried out.
+    stable.until(
+        lambda: "puzzlenet.dev/promote" not in stable.get(MODEL)["metadata"].get("annotations", {}),
+        "the wish is cleared",
+        30,
+    )
     stable.set_version(MODEL, versions("answers", 1))
     stable.until_outcome(MODEL, new, "Aborted", 60)
     assert not traffic.lost
