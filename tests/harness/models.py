@@ -213,6 +213,10 @@ class Namespace:
         ordered = sorted(listed.items, key=lambda event: event.metadata.creation_timestamp)
         return [(event.reason, event.message) for event in ordered]
 
+    def forget_events(self) -> None:
+        """Delete the namespace's events, so that a test finds those of its own time only."""
+        self.core.delete_collection_namespaced_event(self.name)
+
     # ------------------------------------------------------------ waiting
 
     def until(self, holds: Callable[[], bool], what: str, seconds: float = 300) -> None:

@@ -260,13 +260,14 @@ def manifest(settings: Settings, versions: Versions) -> dict[str, Any]:
 
 @pytest.fixture
 def stable(space: Namespace, operator: Operator, manifest: dict[str, Any], versions: Versions) -> Iterator[Namespace]:
-    """Version 1 is the champion and nothing goes on, whatever the test before has left."""
+    """Version 1 is the champion, nothing goes on and no event is told yet, whatever the test before has left."""
     if operator.process is None:
         operator.start()
     if not space.exists(MODEL):
         space.apply(manifest)
     space.patch(MODEL, {"spec": manifest["spec"]})
     settle(space, versions)
+    space.forget_events()
     yield space
 
 

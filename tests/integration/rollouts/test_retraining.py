@@ -60,6 +60,7 @@ def resting(space: Namespace, operator: Operator, learner: dict[str, Any]) -> Na
     space.until(lambda: space.status(LEARNER).get("phase") in {"Stable", "RolledBack"}, "the model rests", 120)
     space.until(lambda: bool(space.host(LEARNER)), "KServe names the host", 60)
     space.until(lambda: "outcome" in retraining(space) or "run" not in retraining(space), "no run is going on", 120)
+    space.forget_events()
     return space
 
 
