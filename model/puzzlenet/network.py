@@ -14,17 +14,26 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from puzzlenet.config import Architecture
 
 _PATCH = 3 * 3 * 3  # numbers in one 3 × 3 patch of RGB
+_ONEDNN_BLOCK = 16  # channels that its kernels take at once with AVX-512; 8 with AVX2
 
 
 class ConvNorm(nn.Module):
-    """A 3 × 3 (or 1 × 1) convolution and its batch norm, which fold into one convolution for inference."""
+    """A 3 × 3 (or 1 × 1) convolution and its batch norm, which fold into one convolution for inference.
+
+    A strided 1 × 1 of few channels is made as one of stride 1 over every n-th pixel, which gives the same sums: in the
+    weights' gradient of a strided one, oneDNN writes past its memory (uxlfoundation/oneDNN#6035), and the process may
+    die of it.
+    """
 
     def __init__(self, cin: int, cout: int, *, kernel: int = 3, stride: int = 1) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False)
+        self.every = stride if kernel == 1 and cin < _ONEDNN_BLOCK else 1
+        self.conv = nn.Conv2d(cin, cout, kernel, stride // self.every, kernel // 2, bias=False)
         self.norm: nn.BatchNorm2d | nn.Identity = nn.BatchNorm2d(cout)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
+        if self.every > 1:
+            x_BCHW = x_BCHW[:, :, :: self.every, :: self.every]
         out: Tensor = self.norm(self.conv(x_BCHW))
         return out
 
