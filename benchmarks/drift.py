@@ -281,7 +281,6 @@ def embedded(run: Path, pieces: Path) -> Floats:
     from puzzlenet.records.observed import ObservedPredictor
 
     predictor = ObservedPredictor.load(run)
-    assert isinstance(predictor, ObservedPredictor)  # what `load` of the class makes
     dataset = open_dataset(pieces, classes=predictor.config.classes)
     predictor.probabilities(dataset.pixels(predictor.config.image_size))
     points = np.asarray(predictor.embeddings, dtype=np.float64)

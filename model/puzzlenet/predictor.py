@@ -6,6 +6,7 @@ The server, the evaluation and batch scoring all call this, so that they cannot 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ class Predictor:
         self._network = on_device(network.fold(), device)
 
     @classmethod
-    def load(cls, folder: Path, device: torch.device | None = None) -> "Predictor":
+    def load(cls, folder: Path, device: torch.device | None = None) -> Self:
         """From a run or version folder. Raises BadVersionError when it is neither."""
         config = read_config(folder / "config.json")
         return cls(load_network(folder, config), config, device or torch.device("cpu"))

@@ -22,7 +22,6 @@ def check_folder(folder: Path, limits: Limits, *, reference: Path | None, champi
     if champion is not None:
         version = verify(champion)
         predictor = ObservedPredictor.load(version.folder, torch.device("cpu"))
-        assert isinstance(predictor, ObservedPredictor)  # noqa: S101 - what `load` of the class makes
         noise = suspicion(champion, predictor, facts)
     return judge(title, facts, home, limits, noise)
 

@@ -99,7 +99,6 @@ class Stages:
         self.run.progress(self.now(), "champion", version=self.settings.champion)
         version = self._pull(self.settings.champion, "champion")
         predictor = ObservedPredictor.load(version.folder, torch.device("cpu"))
-        assert isinstance(predictor, ObservedPredictor)  # noqa: S101 - what `load` of the class makes
         provenance = self.registry.document(version.digest, "provenance.json")
         data = provenance.get("dataset") or {}
         digest = data.get("manifest") or data.get("digest")
